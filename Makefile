@@ -1,0 +1,50 @@
+# make demo | test | test-all | bench | lint | clean. Each target makes .venv and installs what it needs, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all bench lint clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pano-med needs Python 3.11 or newer; choose one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch first, by itself and pinned, so that nothing that asks for "some torch" can pull another build.
+$(VENV)/.core: $(VENV)/.made pyproject.toml .ci/constraints.txt
+	@echo "installing pano-med into $(VENV); the first time takes some minutes"
+	$(INSTALL) torch torchvision
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.dev
+	$(INSTALL) -e '.[lab,dev]'
+	@touch $@
+
+demo: $(VENV)/.core ## segment a real H&E region and write report.html
+	$(BIN)/pano-med demo --out demo_out
+
+test: $(VENV)/.dev ## the fast tests
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.all ## fast, slow, browser and notebook tests
+	$(BIN)/python -m pytest -m ""
+
+bench: $(VENV)/.dev ## measure against other implementations, write docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py
+
+lint: $(VENV)/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## remove .venv, caches and the demo's output
+	rm -rf $(VENV) demo_out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

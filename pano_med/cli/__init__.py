@@ -1,0 +1,8 @@
+"""The command line. Thin: each command calls the rooms below; heavy imports wait inside, so that help comes at once."""
+
+from __future__ import annotations
+
+from pano_med.cli.app import app, main
+from pano_med.cli.commands import demo, doctor, evaluate, segment, train
+
+__all__ = ["app", "demo", "doctor", "evaluate", "main", "segment", "train"]

@@ -1,0 +1,73 @@
+"""The semantic head: large-scale features, dense prediction cells, mismatch correction."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pano_med.models.layers import PointwiseConv, SeparableConv, resize_like
+
+
+class LSFE(nn.Sequential):
+    """Large Scale Feature Extractor for p4 and p8: two separable convolutions keep fine detail cheaply."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(SeparableConv(inputs, outputs), SeparableConv(outputs, outputs))
+
+
+class DPC(nn.Module):
+    """Dense Prediction Cell for p16 and p32: five dilated separable convolutions gather long-range context.
+
+    The (row, column) dilations come from the architecture search of Chen et al. 2018; the graph is
+    a -> b, c, d and d -> e, all five concatenated.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.a = SeparableConv(inputs, inputs, (1, 6))
+        self.b = SeparableConv(inputs, inputs, (1, 1))
+        self.c = SeparableConv(inputs, inputs, (6, 21))
+        self.d = SeparableConv(inputs, inputs, (18, 15))
+        self.e = SeparableConv(inputs, inputs, (6, 3))
+        self.project = PointwiseConv(5 * inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, h, w) -> (B, outputs, h, w)."""
+        a = self.a(x)
+        d = self.d(a)
+        return self.project(torch.cat([a, self.b(a), self.c(a), d, self.e(d)], dim=1))  # (B, 5 inputs, h, w)
+
+
+class MC(nn.Sequential):
+    """Mismatch Correction: two separable convolutions before features move to the next finer scale."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(SeparableConv(channels, channels), SeparableConv(channels, channels))
+
+
+class SemanticHead(nn.Module):
+    """Semantic head of EfficientPS (Mohan & Valada 2021, section 3.3, figure 5).
+
+    Args:
+        inputs: channels of each pyramid level.
+        classes: semantic channels, stuff and things together.
+        width: channels inside (128 in the paper).
+    """
+
+    def __init__(self, inputs: int, classes: int, width: int = 128) -> None:
+        super().__init__()
+        self.lsfe4, self.lsfe8 = LSFE(inputs, width), LSFE(inputs, width)
+        self.dpc16, self.dpc32 = DPC(inputs, width), DPC(inputs, width)
+        self.mc16, self.mc8 = MC(width), MC(width)
+        self.logits = nn.Conv2d(4 * width, classes, 1)
+
+    def forward(self, p4: Tensor, p8: Tensor, p16: Tensor, p32: Tensor, size: tuple[int, int]) -> Tensor:
+        """Four pyramid levels -> (B, classes, *size) logits."""
+        s32, s16 = self.dpc32(p32), self.dpc16(p16)
+        s8 = self.lsfe8(p8)
+        s8 = s8 + resize_like(self.mc16(s16 + resize_like(s32, s16)), s8)
+        s4 = self.lsfe4(p4)
+        s4 = s4 + resize_like(self.mc8(s8), s4)
+        fused = torch.cat([s4, *(resize_like(s, s4) for s in (s8, s16, s32))], dim=1)  # (B, 4 width, h4, w4)
+        return F.interpolate(self.logits(fused), size=size, mode="bilinear", align_corners=False)
