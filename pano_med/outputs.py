@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ FILES: dict[str, str] = {
     "_panoptic.png": "the map itself: the number of its segment in each pixel (COCO panoptic)",
     "_panoptic.json": "the segments of the map, their classes and scores (COCO panoptic)",
 }
+#: Larger overlays open in no ordinary viewer and need gigabytes to draw.
+OVERLAY_PIXELS = 36_000_000
 
 
 def output_names(paths: Sequence[Path]) -> list[str]:
@@ -43,8 +46,10 @@ def output_names(paths: Sequence[Path]) -> list[str]:
         if not alike:
             return names
         if all(depth[i] > len(whole[i].parts) for i in alike):
-            raise ValueError(f"each image needs a name of its own, nothing tells {paths[alike[0]]} and "
-                             f"{paths[alike[1]]} apart; rename one, or name it once")
+            raise ValueError(
+                f"each image needs a name of its own, nothing tells {paths[alike[0]]} and "
+                f"{paths[alike[1]]} apart; rename one, or name it once"
+            )
         for i in alike:
             depth[i] += 1
 
@@ -77,11 +82,30 @@ def write_outputs(
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {ending: folder / f"{name}{ending}" for ending in FILES}
-    write_png(paths["_overlay.png"], overlay(image, panoptic) if picture is None else picture, panoptic.pixel_size_um)
+    write_png(paths["_overlay.png"], draw(image, panoptic) if picture is None else picture)
     write_geojson(panoptic, paths[".geojson"])
     write_csv(panoptic, paths["_segments.csv"])
     write_coco(panoptic, paths["_panoptic.png"], paths["_panoptic.json"], name)
     return paths
+
+
+def draw(image: np.ndarray, panoptic: Panoptic) -> np.ndarray:
+    """The overlay with its legend; of an image beyond `OVERLAY_PIXELS`, every k-th row and column.
+
+    Args:
+        image: (H, W, 3) uint8.
+        panoptic: its map.
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    step = math.ceil(math.sqrt(panoptic.ids.size / OVERLAY_PIXELS))
+    if step > 1:
+        um, categories = panoptic.pixel_size_um, {s.id: s.category_id for s in panoptic.segments}
+        ids = np.ascontiguousarray(panoptic.ids[::step, ::step])
+        panoptic = Panoptic.from_ids(ids, categories, panoptic.taxonomy, None if um is None else um * step)
+        image = np.ascontiguousarray(image[::step, ::step])
+    return overlay(image, panoptic, legend=True)
 
 
 @dataclass(frozen=True)

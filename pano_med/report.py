@@ -14,6 +14,8 @@ from PIL import Image
 
 from pano_med.formats import replacing
 from pano_med.outputs import Summary
+from pano_med.pictures import Style, styles
+from pano_med.pictures.styles import swatch
 from pano_med.types import Category, Taxonomy
 
 #: Longest side of a picture in the page; larger ones are shrunk, the overlay PNG beside the page is not.
@@ -82,6 +84,7 @@ class Report:
         return _PAGE.format(title=escape(self.title), style=_STYLE, body="\n".join(parts))
 
     def _pictures(self) -> str:
+        look = styles(self.taxonomy)
         height, width = self.image.shape[:2]
         size = f"{width} x {height} px"
         if self.summary.pixel_size_um is not None:
@@ -91,7 +94,7 @@ class Report:
             size=size,
             outlines=_data_uri(self.picture),
             plain=_data_uri(self.image),
-            legend="".join(_legend(c) for c in self._shown()),
+            legend="".join(_legend(c, look[c.id]) for c in self._shown()),
         )
 
     def _shown(self) -> list[Category]:
@@ -110,7 +113,8 @@ class Report:
     def _quality(self) -> str:
         if not self.scores:
             return ""
-        table = self._rows("How good is it?", ("measure", "value", "in words"), [(s.name, s.value, s.meaning) for s in self.scores])
+        rows = [(s.name, s.value, s.meaning) for s in self.scores]
+        table = self._rows("How good is it?", ("measure", "value", "in words"), rows)
         return f"{table}<p>{escape(self.scores_note)}</p>"
 
     @staticmethod
@@ -125,9 +129,11 @@ class Report:
         return f"<h2>{escape(title)}</h2><div class=wide><table>{first}{body}</table></div>"
 
 
-def _legend(category: Category) -> str:
-    color = "#{:02x}{:02x}{:02x}".format(*category.color)
-    return f'<li><span style="background:{color}"></span>{escape(category.name)}</li>'
+def _legend(category: Category, style: Style) -> str:
+    """A sample of the line or hatching, so that colour is never the only sign."""
+    sample = _data_uri(swatch(category, style, (24, 48)), "PNG")
+    letter = "" if category.isthing or style.quiet else f"{style.letter} = "
+    return f'<li><img class=sample src="{sample}" alt="">{escape(letter + category.name)}</li>'
 
 
 def _percent(part: int, whole: int) -> str:
@@ -138,20 +144,22 @@ def _number(value: float | None, digits: int) -> str:
     return "unknown" if value is None else f"{value:,.{digits}f}"
 
 
-def _data_uri(array: np.ndarray) -> str:
+def _data_uri(array: np.ndarray, kind: str = "JPEG") -> str:
     picture = Image.fromarray(array)
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    picture.save(buffer, kind, quality=88)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 _STYLE = """
 :root{--ink:#1b1b1b;--paper:#fff;--line:#d5d5d5;--soft:#f4f4f2}
 @media (prefers-color-scheme:dark){:root{--ink:#ececec;--paper:#17181a;--line:#444;--soft:#232427}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:60rem;padding:0 1rem 3rem;font:1.05rem/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
-.ban{position:sticky;top:0;z-index:2;margin:0 -1rem;padding:.6rem 1rem;background:#8a1c1c;color:#fff;font-weight:700;text-align:center}
+body{margin:0 auto;max-width:60rem;padding:0 1rem 3rem;
+ font:1.05rem/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
+.ban{position:sticky;top:0;z-index:2;margin:0 -1rem;padding:.6rem 1rem;background:#8a1c1c;color:#fff;
+ font-weight:700;text-align:center}
 h1{font-size:1.6rem;line-height:1.25}h2{font-size:1.2rem;margin:2rem 0 .5rem}
 .warn{border-left:.4rem solid #d55e00;background:var(--soft);padding:.6rem .8rem}
 table{border-collapse:collapse;min-width:50%}.wide{overflow-x:auto}
@@ -163,7 +171,7 @@ td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}th[scope=row]{font-w
 #large:checked~.frame img{width:auto;max-width:none}
 label{display:inline-block;padding:.45rem .6rem .45rem 0}input{width:1.1rem;height:1.1rem;vertical-align:-.15rem}
 ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.3rem 1.2rem}
-li span{display:inline-block;width:1rem;height:1rem;margin-right:.4rem;border:1px solid var(--ink);vertical-align:-.15rem}
+li .sample{width:2rem;height:1rem;margin-right:.4rem;vertical-align:-.15rem}
 @media print{.ban{position:static}.frame{max-height:none}}
 """
 
@@ -171,9 +179,9 @@ _PICTURES = """<h2>The picture</h2>
 <input type=checkbox id=plain><label for=plain>&nbsp;without outlines</label>
 <input type=checkbox id=large><label for=large>&nbsp;full size</label>
 <div class=frame tabindex=0 role=group aria-label="the picture; scroll to move when it is shown at full size">
-<img class=drawn src="{outlines}" alt="the tissue with the outline of each nucleus and region in the colour of its class">
+<img class=drawn src="{outlines}" alt="the tissue, each nucleus and region outlined in the colour of its class">
 <img class=plain src="{plain}" alt="the same tissue as it was given, without outlines"></div>
-<p>{size}</p><ul aria-label="colours">{legend}</ul>"""
+<p>{size}</p><ul aria-label="what lines and colours mean">{legend}</ul>"""
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">

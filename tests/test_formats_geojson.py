@@ -1,7 +1,6 @@
 """GeoJSON: contours run along pixel edges, so that rasterising gives the map back, pixel by pixel."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -175,7 +174,7 @@ def test_what_cannot_be_read_gets_one_sentence(tmp_path, small):
         write_geojson(small, path, scale=0)
 
 
-def test_a_real_region_in_three_seconds(tmp_path, data_root):
+def test_a_real_region(tmp_path, data_root):
     folder = data_root / "histolytics_hgsc" / "derived"
     nuclei = np.asarray(Image.open(folder / "hgsc_nest_inst.png")).astype(int)
     near = ndimage.binary_dilation(nuclei > 0, iterations=9)
@@ -183,9 +182,7 @@ def test_a_real_region_in_three_seconds(tmp_path, data_root):
     ids = np.where(nuclei > 0, nuclei, np.where(near, top + 1, top + 2))
     categories = {i: 4 for i in range(1, top + 1)} | {top + 1: 2, top + 2: 3}
     panoptic = Panoptic.from_ids(ids, categories, HE_CORE)
-    start = time.process_time()
     write_geojson(panoptic, tmp_path / "a.geojson")
-    assert time.process_time() - start < 6  # measured 0.7 s
     back = read_geojson(tmp_path / "a.geojson", panoptic.size, HE_CORE)
     np.testing.assert_array_equal(back.ids, panoptic.ids)
     assert back.segments == panoptic.segments

@@ -26,8 +26,8 @@ def test_rows_of_stuff_and_things(panoptic):
     assert [bar[f"box_{k}"] for k in ("x0", "y0", "x1", "y1")] == [10, 2, 12, 6]
     assert (bar["centroid_row"], bar["centroid_col"]) == (3.5, 10.5)
     assert bar["perimeter_px"] == 8  # through the centres of the border pixels: 3 + 1 + 3 + 1
-    # second moments of n pixels in a row are (n^2 - 1) / 12, plus 1/12 for the pixel itself
-    assert bar["eccentricity"] == pytest.approx(np.sqrt(1 - 2**2 / 4**2))
+    # the second moment of n pixel centres in a row is (n^2 - 1) / 12, so 3 / 12 and 15 / 12 here
+    assert bar["eccentricity"] == pytest.approx(np.sqrt(1 - 3 / 15))
     assert square["eccentricity"] == 0
     assert (square["id"], square["centroid_row"], square["centroid_col"]) == (70000, 11, 4)
     assert (tissue["isthing"], tissue["score"], tissue["area_px"]) == (0, None, 600 - 8 - 9 - 1)

@@ -126,10 +126,8 @@ def oracle(p: Prediction, rules: Any) -> np.ndarray:
 
 def named(fused: Fused) -> np.ndarray:
     """The map of a merge in the oracle's numbers."""
-    owners = {segment: INSTANCE + i for i, segment in fused.kept.items()}
-    taxonomy = fused.panoptic.taxonomy
-    table = {s.id: owners.get(s.id, None) for s in fused.panoptic.segments}
-    table |= {s.id: taxonomy.channel(s.category_id) for s in fused.panoptic.stuff}
+    table = {segment: INSTANCE + i for i, segment in fused.kept.items()}
+    table |= {s.id: fused.panoptic.taxonomy.channel(s.category_id) for s in fused.panoptic.stuff}
     out = np.full(fused.panoptic.size, VOID)
     for segment, name in table.items():
         out[fused.panoptic.ids == segment] = name
@@ -245,7 +243,9 @@ def test_the_heuristic_merge_equals_the_full_canvas(p: Prediction, rules: Heuris
 
 @FEW
 @given(p=CASES, rules=ANY_RULES)
-def test_every_instance_is_kept_or_dropped_once_and_no_pixel_is_counted_twice(p: Prediction, rules: FusionRules) -> None:
+def test_every_instance_is_kept_or_dropped_once_and_no_pixel_is_counted_twice(
+    p: Prediction, rules: FusionRules
+) -> None:
     for fused in (fuse(p, rules), merge_heuristic(p)):
         assert sorted([*fused.kept, *fused.dropped]) == list(range(len(p.instances)))
         assert sorted(fused.kept.values()) == [s.id for s in fused.panoptic.things]

@@ -8,22 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outputs_cases import IMAGE, small_map
 
 from pano_med.formats import read_coco, read_image
-from pano_med.outputs import FILES, Summary, output_names, write_outputs
+from pano_med.outputs import FILES, Summary, draw, output_names, write_outputs
 from pano_med.types import HE_CORE, Panoptic
 
-IMAGE = np.full((8, 10, 3), 200, np.uint8)
-
-
-def small_map(pixel_size_um: float | None = 0.5) -> Panoptic:
-    """8 x 10: two rows of background, one of void, the rest other tissue with three nuclei of 1, 4 and 2 px."""
-    ids = np.full((8, 10), 2, np.int32)
-    ids[:2], ids[2] = 1, 0
-    ids[4, 4], ids[5:7, 1:3], ids[7, 8:] = 3, 4, 5
-    classes = ("background", "other tissue", "inflammatory nucleus", "neoplastic nucleus", "neoplastic nucleus")
-    table = {i: HE_CORE[name].id for i, name in enumerate(classes, 1)}
-    return Panoptic.from_ids(ids, table, HE_CORE, pixel_size_um, {3: 0.9, 4: 0.8, 5: 0.7})
+ENDS = ("png", "tif")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +25,7 @@ def small_map(pixel_size_um: float | None = 0.5) -> Panoptic:
         (["a/x.png", "b/X.png"], ["a_x", "b_X"]),
         (["a/x.png", "a/x.tif", "y.png"], ["a_x_png", "a_x_tif", "y"]),
         (["p/a/x.png", "q/a/x.png"], ["p_a_x_png", "q_a_x_png"]),
-        (["d/a/x.png", "d/b/x.png", "d/a_x.png"], ["a_x", "b_x", "d_a_x"]),
+        (["d/a/x.png", "d/b/x.png", "d/a_x.png"], ["a_x_png", "b_x", "d_a_x"]),
     ],
 )
 def test_names_by_the_rule(tmp_path: Path, paths: list[str], names: list[str]) -> None:
@@ -44,7 +35,7 @@ def test_names_by_the_rule(tmp_path: Path, paths: list[str], names: list[str]) -
 @settings(deadline=None, derandomize=True)
 @given(
     st.lists(
-        st.tuples(st.lists(st.sampled_from("abA"), max_size=3), st.sampled_from("xXy"), st.sampled_from(["png", "tif"])),
+        st.tuples(st.lists(st.sampled_from("abA"), max_size=3), st.sampled_from("xXy"), st.sampled_from(ENDS)),
         min_size=1, max_size=8, unique_by=lambda t: ("/".join(t[0]) + "/" + ".".join(t[1:])).casefold(),
     )
 )  # fmt: skip
@@ -67,7 +58,14 @@ def test_five_files_that_say_the_same(tmp_path: Path) -> None:
     assert back.segments == panoptic.segments
     assert len(json.loads(files[".geojson"].read_text())["features"]) == len(panoptic.segments)
     assert len(files["_segments.csv"].read_text().splitlines()) == 1 + len(panoptic.segments)
-    assert read_image(files["_overlay.png"]).pixel_size_um == pytest.approx(0.5, rel=1e-3)
+    assert read_image(files["_overlay.png"]).array.shape[1] == IMAGE.shape[1]
+
+
+def test_a_huge_image_gets_a_smaller_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = draw(IMAGE, small_map())
+    monkeypatch.setattr("pano_med.outputs.OVERLAY_PIXELS", IMAGE[..., 0].size // 4)
+    assert draw(IMAGE, small_map()).shape[1] == 5
+    assert whole.shape[1] == 10
 
 
 def test_summary_checked_by_head() -> None:

@@ -67,7 +67,9 @@ def evaluate(
     json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     known: Annotated[
         list[str] | None,
-        typer.Option(help="A class that the truth draws exhaustively; again for each. What is unlabelled is then wrong."),
+        typer.Option(
+            help="A class that the truth draws exhaustively; again for each. What is unlabelled is then wrong."
+        ),
     ] = None,
     groups: Annotated[
         Path | None, typer.Option(help="CSV of name,group: intervals then draw whole groups, e.g. patients.")
@@ -83,24 +85,35 @@ def evaluate(
 @app.command()
 def train(
     out: Out,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: the variable PANO_MED_DATA.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: PANO_MED_DATA.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time budget instead of steps.", callback=_positive)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    weights: Annotated[str | None, typer.Option(help="Start from these weights instead of an ImageNet backbone.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, as it was begun.")] = False,
+    model: Annotated[str, typer.Option(help="efficientps, or two_networks (the baseline).")] = "efficientps",
+    weights: Annotated[str | None, typer.Option(help="Begin from these weights instead of ImageNet's.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="A source to use, again for each; default: all.")] = None,
+    tiles: Annotated[int, typer.Option(min=0, help="Synthetic tiles.")] = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops per step.")] = 4,
     crop_size: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 256,
     lr: Annotated[float, typer.Option(help="Peak learning rate.", callback=_positive)] = 1e-3,
     val_every: Annotated[int, typer.Option(min=0, help="Steps between validations; 0 = at the end.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same run.")] = 0,
-    device: Device = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, or any accelerator that Lightning knows.")] = "auto",
 ) -> None:
-    """Train the network on real and synthetic tiles; Ctrl-C keeps a checkpoint, --resume goes on from it."""
-    from pano_med.cli.train import run
+    """Train on real and synthetic tiles; Ctrl-C keeps a checkpoint, --resume goes on from it."""
+    from pano_med.cli.train import Plan, run
 
-    run(out, data, resume, weights, device, dict(
-        steps=steps, minutes=minutes, batch_size=batch_size, crop_size=crop_size, lr=lr, val_every=val_every, seed=seed
-    ))
+    options = {
+        "steps": steps,
+        "minutes": minutes,
+        "batch_size": batch_size,
+        "crop_size": crop_size,
+        "lr": lr,
+        "val_every": val_every,
+        "seed": seed,
+        "accelerator": device,
+    }
+    run(out, data, resume, Plan(model, weights, tuple(only or ()), tiles), options)
 
 
 @app.command()

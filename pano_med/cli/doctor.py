@@ -83,7 +83,10 @@ def _machine() -> Iterator[Finding]:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
         small = memory < 4
         yield Finding(
-            "missing" if small else "ok", "memory", f"{memory:.0f} GiB", "close other programs; 4 GiB is little" if small else ""
+            "missing" if small else "ok",
+            "memory",
+            f"{memory:.0f} GiB",
+            "close other programs; 4 GiB is little" if small else "",
         )
 
 
@@ -104,12 +107,16 @@ def _folders() -> Iterator[Finding]:
         if not os.access(there, os.W_OK):
             yield Finding("missing", what, f"{there} is read-only for you", "choose another folder with --out")
         else:
-            yield Finding("ok" if free > 1 else "missing", what, f"{free:.1f} GiB free", "" if free > 1 else "free some space")
+            yield Finding(
+                "ok" if free > 1 else "missing", what, f"{free:.1f} GiB free", "" if free > 1 else "free some space"
+            )
     data = os.environ.get("PANO_MED_DATA")
     if data and Path(data).is_dir():
         yield Finding("ok", "real images", data)
     else:
-        yield Finding("missing", "real images", f"PANO_MED_DATA is {data!r}", "needed to train only: set it to their folder")
+        yield Finding(
+            "missing", "real images", f"PANO_MED_DATA is {data!r}", "needed to train only: set it to their folder"
+        )
 
 
 def _weights() -> Iterator[Finding]:

@@ -38,7 +38,9 @@ def index(folder: Path) -> dict[str, tuple[Path, Path]]:
         for png in _pngs(table):
             key = png.stem.removesuffix(ENDING)
             if key in found:
-                raise ValueError(f"each map may stand once in a folder, {key} is in {found[key][1].name} and {table.name}")
+                raise ValueError(
+                    f"each map may stand once in a folder, {key} is in {found[key][1].name} and {table.name}"
+                )
             found[key] = (png, table)
     if not found:
         raise ValueError(f"{folder} holds no COCO panoptic JSON; `pano-med segment` writes NAME_panoptic.json")
@@ -111,14 +113,18 @@ def _groups(path: Path | None) -> dict[str, str] | None:
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.reader(file) if row]
     if not all(len(row) == 2 for row in rows):
-        raise ValueError(f"{path} must hold name,group on each line, this one does not: {next(r for r in rows if len(r) != 2)}")
+        raise ValueError(
+            f"{path} must hold name,group on each line, this one does not: {next(r for r in rows if len(r) != 2)}"
+        )
     return {name: group for name, group in rows}
 
 
 def _show(report: Report) -> None:
     """Two tables; without a terminal they are as wide as they need, so that nothing is cut."""
     console = Console(width=None if sys.stdout.isatty() else 240)
-    table = Table("measure", "value", "95 % interval", "what it is", box=None, title=_title(report), title_justify="left")
+    table = Table(
+        "measure", "value", "95 % interval", "what it is", box=None, title=_title(report), title_justify="left"
+    )
     for row in report.rows:
         interval = f"{row.interval.low:.3f} to {row.interval.high:.3f}" if row.interval else ""
         table.add_row(row.name, _number(row.value), interval, row.definition)

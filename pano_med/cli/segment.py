@@ -15,7 +15,13 @@ from pano_med.predict import Segmenter, load_segmenter
 
 
 def run(
-    images: list[Path], out: Path, mpp: float | None, weights: str | None, device: str | None, as_json: bool, quiet: bool
+    images: list[Path],
+    out: Path,
+    mpp: float | None,
+    weights: str | None,
+    device: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Do it; the exit code is 1 where an image failed."""
     images = list({path.resolve(): path for path in images}.values())

@@ -44,19 +44,19 @@ def load(name: str, root: str | Path, *, glass: bool = False) -> list[Sample]:
     folder = folder if folder.is_dir() else Path(root)
     for layout in recipe.layouts:
         if items := find(folder, layout.image, layout.mask, name):
-            items = {item: items[item] for item in _wanted(name, recipe, sorted(items))}
+            items = {item: items[item] for item in _wanted(name, recipe, layout, sorted(items))}
             return [sample for item in items for sample in _read(name, recipe, layout, item, *items[item], glass)]
     patterns = " or ".join(layout.image for layout in recipe.layouts)
     raise FileNotFoundError(f"{folder} holds no image of {name}; expected files like {patterns}")
 
 
-def _wanted(name: str, recipe: Recipe, found: list[str]) -> list[str]:
+def _wanted(name: str, recipe: Recipe, layout: Layout, found: list[str]) -> list[str]:
     """The items to read; with some of the written list there, all of it must be."""
     listed = set(written_split(name).names)
     for window in recipe.windows:
         listed = {item.removesuffix(f"_{window}") for item in listed}
     here = listed & set(found)
-    if here and len(here) < len(listed):
+    if here and here != listed and not layout.partial:
         lost = sorted(listed - here)
         number = f"{len(lost)} of {len(listed)}"
         raise FileNotFoundError(f"{name} is incomplete: {number} images are missing, first {lost[0]}")

@@ -23,6 +23,7 @@ class Layout:
         swapped: True where red and blue are exchanged in the image files (seen as blue red-cells, brown nuclei).
         group: patient or case by the names of groups, for items that the written split does not list.
         pixel_size_um: side of a pixel where this layout differs from the recipe's.
+        partial: True where this layout never holds all images of the written split.
     """
 
     image: str
@@ -31,6 +32,7 @@ class Layout:
     swapped: bool = False
     group: str = "{stem}"
     pixel_size_um: float | None = None
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ RECIPES: dict[str, Recipe] = {
                 r"(?:.*/)?(?P<stem>hgsc_nest)_(?P<part>inst|type)_mask\.npz",
                 codecs.instances_and_types,
                 group="hgsc",
+                partial=True,  # the wheel has masks of the nest only
             ),
         ),
         codes={1: "connective nucleus", 2: "inflammatory nucleus", 3: "neoplastic nucleus"},

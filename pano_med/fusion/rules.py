@@ -75,7 +75,7 @@ class FusionRules(MergeRules):
     `mask_gain`        4              mask logits count four times as much as semantic logits
     `outside`          "zero"         FL is 0 outside the box, so an instance wins far from its box wherever every
                                       stuff logit is negative (the paper's padding says the same)
-    `shrink_box`       True           the semantic logit counts in a box about one pixel smaller than the mask's
+    `shrink_box`       True           the semantic logit counts in a box one row and one column smaller than the mask's
     `keep_empty`       True           an instance without a single positive mask logit still competes
     `leftovers`        "void"         thing pixels of the semantic head that no instance took are left unlabelled
     `min_stuff_um2`    None           the area limit is in pixels: 2048 of 1024 x 2048
@@ -84,8 +84,9 @@ class FusionRules(MergeRules):
     Attributes:
         outside: "never" = an instance competes inside its box only; "zero" = it competes with FL 0 elsewhere.
         mask_gain: factor on the mask logits before they meet the semantic logits, above 0.
-        shrink_box: take the semantic logit as 0 unless trunc(y1 + 1) <= row < round(y2 - 1) + 1 (columns alike),
-            where round sends halves to the even number.
+        shrink_box: take the semantic logit as 0 in rows below trunc(y1 + 1) and columns below trunc(x1 + 1), that is
+            in the first row and column of a box on whole pixels. (The code also ends its box at round(y2 - 1) + 1;
+            the pixels whose centres lie in the box never reach that far.)
         keep_empty: let an instance compete whose mask holds no pixel (its box must hold a pixel centre).
         confine_positive: let an instance compete only where the sum of its mask and semantic logit is positive. FL
             is not monotone: FL(-10, -10) = -0.0018 beats a stuff logit of -0.5 although both heads are sure that

@@ -94,12 +94,10 @@ def _semantic_in_box(prediction: Prediction, category: int, window: Window) -> T
 
 
 def _zero_rim(ml_b: Tensor, window: Window) -> Tensor:
-    """Zero what lies outside the official code's smaller box (see `FusionRules.shrink_box`)."""
-    x1, y1, x2, y2 = window.box
-    inner = torch.zeros_like(ml_b)
-    near_y, far_y = max(int(y1 + 1) - window.y0, 0), max(round(y2 - 1) + 1 - window.y0, 0)
-    near_x, far_x = max(int(x1 + 1) - window.x0, 0), max(round(x2 - 1) + 1 - window.x0, 0)
-    inner[near_y:far_y, near_x:far_x] = ml_b[near_y:far_y, near_x:far_x]
+    """Zero the rows and columns that the official code's smaller box leaves out (see `FusionRules.shrink_box`)."""
+    inner = ml_b.clone()
+    inner[: max(int(window.box[1] + 1) - window.y0, 0)] = 0
+    inner[:, : max(int(window.box[0] + 1) - window.x0, 0)] = 0
     return inner
 
 

@@ -58,6 +58,7 @@ class TwoNetworks(nn.Module):
         self.config: dict[str, Any] = {}
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1), persistent=False)
+        self.to(memory_format=torch.channels_last)
 
     @classmethod
     def small(cls, taxonomy: Taxonomy = HE_CORE, pretrained: Mapping[str, Tensor] | None = None,

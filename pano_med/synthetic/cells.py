@@ -49,14 +49,14 @@ class Kind:
 NEOPLASTIC, INFLAMMATORY, CONNECTIVE = "neoplastic nucleus", "inflammatory nucleus", "connective nucleus"
 
 KINDS: dict[str, Kind] = {
-    "vesicular": Kind(NEOPLASTIC, (9, 14), (0.62, 0.97), 2.1, 0.07, 0.0, (0.4, 0.75), (0.35, 0.9), 0.2, (1, 3)),
-    "dense": Kind(NEOPLASTIC, (9, 14), (0.5, 0.92), 2.1, 0.12, 0.03, (0.85, 1.4), (0.1, 0.4), 0.32, (0, 2)),
+    "vesicular": Kind(NEOPLASTIC, (10, 14), (0.65, 0.97), 2.1, 0.07, 0.0, (0.4, 0.75), (0.35, 0.9), 0.36, (1, 3)),
+    "dense": Kind(NEOPLASTIC, (9, 14), (0.5, 0.92), 2.1, 0.12, 0.03, (0.85, 1.4), (0.1, 0.4), 0.4, (0, 2)),
     "plate": Kind(NEOPLASTIC, (9, 12), (0.28, 0.42), 2.6, 0.1, 0.3, (1.9, 2.5), (0.0, 0.0), 0.3, halo=0.55),
     "prophase": Kind(NEOPLASTIC, (8, 11), (0.6, 0.9), 2.0, 0.2, 0.5, (1.7, 2.3), (0.0, 0.0), 0.6, halo=0.5),
-    "lymphocyte": Kind(INFLAMMATORY, (6, 8), (0.78, 1.0), 2.1, 0.05, 0.0, (1.15, 1.75), (0.0, 0.35), 0.2, halo=0.3),
-    "plasma": Kind(INFLAMMATORY, (6.5, 8), (0.78, 0.95), 2.0, 0.04, 0.0, (0.9, 1.4), (0.2, 0.5), 0.45, coat=0.35),
-    "spindle": Kind(CONNECTIVE, (12, 20), (0.2, 0.3), 1.6, 0.08, 0.0, (0.8, 1.5), (0.1, 0.4), 0.2, bend=0.18),
-    "plump": Kind(CONNECTIVE, (12, 16), (0.28, 0.42), 1.85, 0.05, 0.0, (0.35, 0.7), (0.2, 0.6), 0.15, (0, 2), 0.08),
+    "lymphocyte": Kind(INFLAMMATORY, (6.4, 8.2), (0.8, 1.0), 2.1, 0.06, 0.0, (1.2, 1.9), (0.0, 0.35), 0.26, halo=0.3),
+    "plasma": Kind(INFLAMMATORY, (6.6, 8.4), (0.78, 0.95), 2.0, 0.04, 0.0, (0.9, 1.4), (0.2, 0.5), 0.45, coat=0.35),
+    "spindle": Kind(CONNECTIVE, (12, 20), (0.21, 0.33), 1.65, 0.08, 0.0, (0.8, 1.5), (0.1, 0.4), 0.3, bend=0.18),
+    "plump": Kind(CONNECTIVE, (12, 16), (0.28, 0.42), 1.85, 0.05, 0.0, (0.35, 0.75), (0.2, 0.6), 0.28, (0, 2), 0.08),
 }
 
 
@@ -84,7 +84,7 @@ class Cells:
 
 def place(rng: np.random.Generator, scene: Scene, knobs: Knobs) -> Cells:
     """Throw the nuclei of a tile: density by tissue, then whoever stands too close to an earlier one goes."""
-    grade, pleomorphic = rng.uniform(0.88, 1.15), rng.uniform(0.05, 0.22)
+    grade, pleomorphic = rng.uniform(0.92, 1.3), rng.uniform(0.05, 0.22)
     parts = [_throw(rng, scene, names, density * knobs.crowding) for names, density in _densities(rng, scene)]
     kinds = [k for names, _ in parts for k in names]
     centre = np.concatenate([c for _, c in parts])
@@ -101,8 +101,8 @@ def _densities(rng: np.random.Generator, scene: Scene) -> list[tuple[dict[str, f
     """Kinds with their shares, and where they lie: (h, w) nuclei per um2."""
     tissue, nest = scene.matter > 1.5, scene.nest > 3
     stroma = tissue & ~nest
-    vesicular, mitoses = rng.beta(2, 1), rng.uniform(0, 0.02)
-    tumour = {"vesicular": vesicular * 0.98, "dense": (1 - vesicular) * 0.98, "plate": mitoses, "prophase": mitoses}
+    vesicular, mitoses = rng.beta(2, 1), 0.012 * rng.random() ** 2
+    tumour = {"vesicular": vesicular, "dense": 1 - vesicular, "plate": mitoses, "prophase": mitoses}
     plasma = rng.uniform(0, 0.3)
     loose = {"spindle": 1.0, "plump": rng.uniform(0.1, 1.0)}
     inside = rng.choice([0.0, 0.04, 0.15])  # lymphocytes among tumour cells

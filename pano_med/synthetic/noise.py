@@ -25,10 +25,13 @@ def spread(lattice: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
     Returns:
         (len(rows), len(columns)) float32.
     """
-    first, w = _weights(rows)
-    tall = sum(w[k][:, None] * lattice[first + k] for k in range(4))
     first, w = _weights(columns)
-    return sum(w[k] * tall[:, first + k] for k in range(4))
+    wide = sum(w[k] * lattice[:, first + k] for k in range(4))
+    first, w = _weights(rows)
+    out = w[0][:, None] * wide[first]
+    for k in range(1, 4):
+        out += w[k][:, None] * wide[first + k]
+    return out
 
 
 def smooth(rng: np.random.Generator, size: tuple[int, int], scale: float | tuple[float, float]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.fft import dctn, idctn
-from scipy.ndimage import gaussian_filter, shift
+from scipy.ndimage import gaussian_filter
 
 from pano_med.synthetic.noise import smooth
 
@@ -52,8 +52,13 @@ def _drift(rng: np.random.Generator, picture: np.ndarray, width: float) -> np.nd
 
 
 def _nudge(channel: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """Shift by a fraction of a pixel, linear."""
-    return shift(channel, by.clip(-0.7, 0.7), order=1, mode="nearest")
+    """Shift by a fraction of a pixel down and right (or up and left), linear; the rim repeats."""
+    for axis, step in enumerate(by.clip(-0.7, 0.7).tolist()):
+        beside = np.roll(channel, 1 if step > 0 else -1, axis)
+        rim = (slice(None),) * axis + (0 if step > 0 else -1,)
+        beside[rim] = channel[rim]
+        channel = channel + abs(step) * (beside - channel)
+    return channel
 
 
 def _blocks(picture: np.ndarray, strength: float) -> np.ndarray:

@@ -63,7 +63,7 @@ def _nests(rng: np.random.Generator, grid: Grid, knobs: Knobs) -> tuple[np.ndarr
     share = knobs.tumour_fraction
     drawn = float(rng.choice([0.0, rng.uniform(0.15, 0.75), rng.uniform(0.9, 1.0)], p=[0.2, 0.7, 0.1]))
     share = drawn if share is None else share
-    glandular, thick = rng.random() < 0.3 and share < 0.9, rng.uniform(16, 26)
+    glandular, thick = rng.random() < 0.35 and share <= 0.5, rng.uniform(16, 26)
     scale = rng.uniform(60, 95) if glandular else rng.uniform(55, 150)
     field = grid.noise(rng, scale) + 0.35 * grid.noise(rng, scale / 3) + 0.1 * grid.noise(rng, 12)
     nest = signed_distance(field > _upper(field, share), grid.step)

@@ -52,7 +52,7 @@ def choose(rng: np.random.Generator, stain: float, variation: float) -> Look:
     drawn = table[first] * (1 - share) + table[second] * share
     glass, *dyes = table[0] * (1 - variation) + drawn * variation
     strength = np.exp(variation * rng.normal(0, 0.2, 3))[:, None]
-    hue = np.exp(variation * rng.normal(0, 0.1, (3, 3)))
+    hue = np.exp(variation * rng.normal(0, 0.08, (3, 3)))
     dyes = np.stack(dyes) * strength * hue * stain
     glass = np.minimum(glass * np.exp(variation * rng.normal(0, 0.015, 3)), 255)
     return Look(glass, *dyes)

@@ -74,7 +74,7 @@ def _cytoplasm(rng: np.random.Generator, scene: Scene, cells: Cells, nest: np.nd
     foam = smooth(rng, size, 2.6 / px) + 0.5 * smooth(rng, size, 30 / px) - rng.uniform(1.6, 4.5)
     grain = 1 + rng.uniform(0.03, 0.1) * fine + rng.uniform(0.03, 0.12) * rough
     edge, tint = _cells(rng, scene, cells, nest)
-    apart = rng.uniform(0.7, 2.4) - 0.6 * smooth(rng, size, 22 / px) - 0.25 * rough
+    apart = rng.uniform(1.0, 2.7) - 0.6 * smooth(rng, size, 22 / px) - 0.25 * rough
     gap = np.minimum(2.5 * (apart - edge) + 1, -2 * foam)
     return eosin * grain * tint * (1 + border * edge), blue * grain * tint * (1 - 0.3 * edge), gap
 

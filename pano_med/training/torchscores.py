@@ -21,6 +21,8 @@ from pano_med.types import Panoptic, Segment, Taxonomy
 _AP = (
     "torchmetrics MeanAveragePrecision on masks; void is background, crowds are ignored, every detection counts; undefined if a thing has no score"
 )
+#: Detections counted per island and class: all of them.
+_MANY = 1_000_000
 _DEFINITIONS = {
     "mAP": f"Average precision of things, mean over IoU 0.50, 0.55 .. 0.95 and over the classes of the truth ({_AP}).",
     "AP50": f"The same at IoU 0.50 ({_AP}).",
@@ -54,9 +56,8 @@ def torch_scores(pairs: Iterable[tuple[str, Panoptic, Panoptic]]) -> list[tuple[
             ap.update([detections], [objects])
     if iou is None:
         raise ValueError("scores need at least one pair of truth and prediction, got none")
-    found = ap.compute() if scored else {}
-    mean_iou = float(iou.compute()) if labelled else math.nan
-    values = {"mAP": _defined(found.get("map")), "AP50": _defined(found.get("map_50")), "mIoU": mean_iou}
+    every, at_half = _average(ap) if scored else (math.nan, math.nan)
+    values = {"mAP": every, "AP50": at_half, "mIoU": float(iou.compute()) if labelled else math.nan}
     return [(name, value, _DEFINITIONS[name]) for name, value in values.items()]
 
 
@@ -86,7 +87,9 @@ def islands(truth: Panoptic, prediction: Panoptic) -> Iterator[tuple[dict[str, T
 
 
 def _precision() -> MeanAveragePrecision:
-    metric = MeanAveragePrecision(iou_type="segm", max_detection_thresholds=[1, 10, 1_000_000])
+    metric = MeanAveragePrecision(
+        iou_type="segm", max_detection_thresholds=[1, 10, _MANY], extended_summary=True
+    )
     metric.warn_on_many_detections = False
     return metric
 
@@ -125,6 +128,10 @@ def _item(panoptic: Panoptic, segments: list[Segment], frame: tuple[slice, slice
     return {"masks": torch.from_numpy(masks), "labels": labels}
 
 
-def _defined(value: Tensor | None) -> float:
-    """torchmetrics says -1 where there is no object in any truth."""
-    return math.nan if value is None or float(value) < 0 else float(value)
+def _average(metric: MeanAveragePrecision) -> tuple[float, float]:
+    """AP over all thresholds and at 0.50. The summary's own "map" is -1 for any limit but 100 detections per image."""
+    if not metric.detection_labels:
+        return math.nan, math.nan
+    precision = metric.compute()["precision"][:, :, :, 0, -1].numpy()  # (thresholds, recalls, classes), all areas
+    known = precision >= 0  # -1: the class has no object in any truth
+    return (float(precision[known].mean()), float(precision[0][known[0]].mean())) if known.any() else (math.nan, math.nan)

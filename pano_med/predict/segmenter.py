@@ -1,0 +1,192 @@
+"""Image in, panoptic map out: one call, any size, any pixel size."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pano_med import weights as weight_files
+from pano_med.fusion import FusionRules, HeuristicRules, fuse, merge_heuristic
+from pano_med.predict.familiar import strangeness
+from pano_med.predict.scale import estimate_mpp, rescaled, to_tensor
+from pano_med.tiles import TaperedStuff, ThingCanvas, Tile, crops, grid
+from pano_med.types import Panoptic, Prediction, check_pixel_size
+from pano_med.weights import LoadedWeights
+
+#: Side of a tile and overlap of neighbours, in pixels of the model; both multiples of 32.
+TILE, OVERLAP = 1024, 128
+#: The network takes no smaller image.
+_SMALLEST = 32
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A segmented image.
+
+    Attributes:
+        panoptic: the map, of the size of the image.
+        mpp: micrometres per pixel of the image that the result rests on.
+        mpp_source: "given" or "estimated".
+        warnings: what the reader should know, one sentence each.
+        seconds: time it took.
+    """
+
+    panoptic: Panoptic
+    mpp: float
+    mpp_source: str
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+class Segmenter:
+    """Weights ready to segment images.
+
+    Args:
+        loaded: network and card, see `pano_med.weights.load`.
+        device: where to compute; None = an accelerator where there is one, else the CPU.
+        score: cut on the score of things, 0..1; None = the card's, else the fusion's.
+    """
+
+    def __init__(self, loaded: LoadedWeights, device: str | torch.device | None = None, score: float | None = None) -> None:
+        self.device = pick_device(device)
+        self.loaded, self.model = loaded, loaded.model.to(self.device)
+        cut = loaded.meta.get("score", FusionRules().score) if score is None else score
+        heuristic = loaded.meta["config"]["name"] != "efficientps"
+        self.rules = HeuristicRules(score=cut) if heuristic else FusionRules(score=cut)
+
+    def __call__(self, image: np.ndarray, pixel_size_um: float | None = None,
+                 on_tile: Callable[[int, int], None] | None = None) -> Segmented:
+        """Segment one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, any size; large ones go through in overlapping tiles.
+            pixel_size_um: side of a pixel; None = estimated from the size of nuclei, which is said in `warnings`.
+            on_tile: called with (tiles done, tiles in all).
+
+        Raises:
+            ValueError: not such an image, or not a positive pixel size.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise ValueError(f"an image must be (H, W, 3) uint8 with at least one pixel, got {image.shape} of {image.dtype}")
+        check_pixel_size(pixel_size_um)
+        began, notes = time.perf_counter(), [s for s in (strangeness(image),) if s]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            mpp, source = pixel_size_um, "given"
+            if mpp is None:
+                mpp, note = self._guess(image)
+                source = "estimated"
+                notes.append(note)
+            panoptic = self._segment(image, mpp, on_tile)
+        notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
+        return Segmented(panoptic, mpp, source, tuple(notes), time.perf_counter() - began)
+
+    def predict(self, image: np.ndarray, mpp: float) -> Prediction:
+        """What the network says of a whole image, on the image's own grid, before fusion.
+
+        Args:
+            image: (H, W, 3) uint8; small enough for memory.
+            mpp: micrometres per pixel of the image.
+        """
+        h, w = image.shape[:2]
+        factor = mpp / self.loaded.model_mpp
+        size = max(_SMALLEST, round(h * factor)), max(_SMALLEST, round(w * factor))
+        with torch.inference_mode():
+            said = self.model([to_tensor(image, size).to(self.device)])[0]
+            return rescaled(said, (h, w), mpp)
+
+    def _guess(self, image: np.ndarray) -> tuple[float, str]:
+        start = self.loaded.model_mpp
+        um = float(self.loaded.meta.get("nucleus_um", 7.0))
+        mpp, count = estimate_mpp(image, lambda part, assumed: self._segment(part, assumed, None), um, start)
+        if not count:
+            return start, f"the pixel size is unknown and too few nuclei were found to guess it: {start:g} um is assumed"
+        return mpp, f"the pixel size is unknown: {mpp:.2f} um is guessed from {count} nuclei; give the true one if you can"
+
+    def _segment(self, image: np.ndarray, mpp: float, on_tile: Callable[[int, int], None] | None) -> Panoptic:
+        size, taxonomy = image.shape[:2], self.model.taxonomy
+        factor = self.loaded.model_mpp / mpp  # pixels of the image per pixel of the model
+        tile, overlap = max(64, round(TILE * factor)), max(8, round(OVERLAP * factor))
+        if max(size) <= tile + overlap:  # a thin second tile would cost time and help nobody
+            tile = max(*size, 2 * overlap + 1)
+        tiles = grid(size, tile, overlap)
+        things, stuff = ThingCanvas(size), TaperedStuff(size, taxonomy.num_stuff, overlap)
+        void = np.zeros(size, bool)
+        scores: dict[int, float] = {}
+        classes: dict[int, int] = {}
+        for done, piece in enumerate(tiles, start=1):
+            prediction = self.predict(image[piece.window], mpp)
+            stuff.add(piece, prediction.semantic_logits[: taxonomy.num_stuff].float().cpu().numpy())
+            merged = self._merge(prediction)
+            void[piece.core] = merged.ids[piece.core_inside] == taxonomy.VOID
+            _place(things, piece, merged, classes, scores)
+            if on_tile is not None:
+                on_tile(done, len(tiles))
+        return self._finish(things, stuff.finish(), void, classes, scores, mpp)
+
+    def _merge(self, prediction: Prediction) -> Panoptic:
+        """Fuse one tile; small stuff is judged on the whole image, not here."""
+        rules = replace(self.rules, min_stuff_um2=0.0, min_stuff_fraction=0.0)
+        return (fuse if isinstance(rules, FusionRules) else merge_heuristic)(prediction, rules).panoptic
+
+    def _finish(self, things: ThingCanvas, winner: np.ndarray, void: np.ndarray, classes: dict[int, int],
+                scores: dict[int, float], mpp: float) -> Panoptic:
+        """Things over stuff; a stuff class below the area limit becomes void."""
+        taxonomy, ids = self.model.taxonomy, things.ids
+        free = (ids == 0) & ~void
+        areas = np.bincount(winner[free], minlength=taxonomy.num_stuff)
+        limit = self.rules.stuff_limit_px(ids.shape, mpp)
+        for channel, category in enumerate(taxonomy.stuff):
+            if areas[channel] and areas[channel] >= limit:
+                number = things.count + 1 + channel
+                classes[number] = category.id
+                ids[free & (winner == channel)] = number
+        return Panoptic.from_ids(ids, classes, taxonomy, mpp, scores)
+
+
+def _place(things: ThingCanvas, tile: Tile, merged: Panoptic, classes: dict[int, int], scores: dict[int, float]) -> None:
+    found = {s.id: s for s in merged.things}
+    for i, mask, corner in crops(merged.lookup({i: i for i in found})):
+        number = things.place(tile, mask, corner)
+        if number is not None:
+            classes[number] = found[i].category_id
+            if found[i].score is not None:
+                scores[number] = found[i].score
+
+
+def pick_device(name: str | torch.device | None = None) -> torch.device:
+    """The device of that name; None = the accelerator that torch finds, else the CPU.
+
+    Raises:
+        ValueError: a device that this machine or torch does not have.
+    """
+    if name is None:
+        return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"the device must be one that this machine has, {name!r} is not: try cpu") from error
+    return device
+
+
+def load_segmenter(weights: str | Path = weight_files.DEFAULT, device: str | torch.device | None = None,
+                   score: float | None = None) -> Segmenter:
+    """Weights by name or path, ready to segment.
+
+    Args:
+        weights: a name of the weights that ship with the package, or a .safetensors file.
+        device: see `Segmenter`.
+        score: see `Segmenter`.
+
+    Raises:
+        FileNotFoundError: no such weights.
+        ValueError: broken weights, an unknown device, or a score outside 0..1.
+    """
+    return Segmenter(weight_files.load(weights, pick_device(device)), device, score)
