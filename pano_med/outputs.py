@@ -116,6 +116,7 @@ class Summary:
         counts: number of things of each class name; every thing class of the map's taxonomy is there.
         areas_px: pixels of each stuff class name that covers at least one.
         area_px: pixels of the whole image.
+        things_px: pixels of all things.
         tissue_px: pixels that are neither background nor void.
         pixel_size_um: of the map, or None.
     """
@@ -123,6 +124,7 @@ class Summary:
     counts: Mapping[str, int]
     areas_px: Mapping[str, int]
     area_px: int
+    things_px: int
     tissue_px: int
     pixel_size_um: float | None
 
@@ -139,7 +141,8 @@ class Summary:
             else:
                 areas[name] = areas.get(name, 0) + s.area
         covered = sum(s.area for s in panoptic.segments)
-        return cls(counts, areas, panoptic.ids.size, covered - areas.get("background", 0), panoptic.pixel_size_um)
+        tissue = covered - areas.get("background", 0)
+        return cls(counts, areas, panoptic.ids.size, covered - sum(areas.values()), tissue, panoptic.pixel_size_um)
 
     def mm2(self, pixels: int) -> float | None:
         """An area in mm2, None where the pixel size is unknown."""
@@ -149,6 +152,11 @@ class Summary:
         """Things per mm2 of tissue (the image without background), None where that area is unknown or zero."""
         tissue = self.mm2(self.tissue_px)
         return count / tissue if tissue else None
+
+    def areas(self) -> list[tuple[str, float | None, float]]:
+        """(name, mm2 or None, share of the image) of each tissue and of all nuclei together, which lie on top of it."""
+        rows = [*self.areas_px.items(), ("under nuclei", self.things_px)]
+        return [(name, self.mm2(pixels), pixels / self.area_px) for name, pixels in rows]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: counts, areas in px and mm2, densities per mm2 of tissue; None where undefined."""

@@ -74,7 +74,7 @@ class Report:
         """The page as text."""
         parts = [
             f"<h1>{escape(self.title)}</h1><p>{escape(self.lead)}</p>",
-            "".join(f'<p class="warn" role="alert"><b>Please note.</b> {escape(w)}</p>' for w in self.warnings),
+            "".join(f'<p class="warn" role="alert"><b>Please note:</b> {escape(w)}</p>' for w in self.warnings),
             self._pictures(),
             self._tables(),
             self._quality(),
@@ -106,7 +106,7 @@ class Report:
         total = sum(s.counts.values())
         things = [(n, f"{k:,}", _percent(k, total), _number(s.per_mm2(k), 0)) for n, k in s.counts.items() if k]
         things.append(("all", f"{total:,}", _percent(total, total), _number(s.per_mm2(total), 0)))
-        stuff = [(n, _number(s.mm2(k), 3), _percent(k, s.area_px)) for n, k in s.areas_px.items()]
+        stuff = [(name, _number(mm2, 3), f"{100 * share:.0f} %") for name, mm2, share in s.areas()]
         head = ("nuclei", "count", "share", "per mm² of tissue")
         return self._rows("Nuclei", head, things) + self._rows("Tissue", ("tissue", "mm²", "share of image"), stuff)
 

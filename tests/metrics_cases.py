@@ -10,7 +10,8 @@ GREY = (128, 128, 128)
 
 
 def table(things: dict[int, str], stuff: dict[int, str], unclassed: int | None = None) -> Taxonomy:
-    rows = [Category(i, n, False, GREY) for i, n in stuff.items()] + [Category(i, n, True, GREY) for i, n in things.items()]
+    kinds = [(i, name, False) for i, name in stuff.items()] + [(i, name, True) for i, name in things.items()]
+    rows = [Category(*kind, GREY) for kind in kinds]
     none = None if unclassed is None else Category(unclassed, "object", True, GREY)
     return Taxonomy("test", tuple(rows), none)
 
@@ -58,7 +59,8 @@ def random_pair(seed: int, void=True, predicted_void=True, crowds=True) -> tuple
     ids = np.where(ids == 1000, 0, ids)
     if not predicted_void:
         ids = np.where(ids == 0, 1000 + 7, ids)
-    kinds = {s.id: s.category_id for s in truth.segments} | {s.id + 1000: s.category_id for s in noise.segments} | {1007: 1}
+    kinds = {s.id: s.category_id for s in truth.segments} | {1007: 1}
+    kinds |= {s.id + 1000: s.category_id for s in noise.segments}
     for i in kinds:
         if rng.random() < 0.15:
             kinds[i] = int(rng.integers(1, 6))

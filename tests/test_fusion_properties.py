@@ -275,6 +275,21 @@ def test_the_order_of_instances_with_distinct_scores_changes_nothing_but_their_n
 
 
 @FEW
+@given(p=CASES, rules=ANY_RULES.map(lambda r: replace(r, outside="never")))
+def test_the_trace_changes_nothing_and_its_layers_explain_the_winner_of_each_pixel(p, rules) -> None:
+    fused = fuse(p, rules, trace=True)
+    np.testing.assert_array_equal(fused.panoptic.ids, fuse(p, rules).panoptic.ids)
+    stack = [np.full(p.size, -np.inf), *p.semantic_logits[: p.taxonomy.num_stuff].numpy()]
+    for layer in fused.trace.layers:
+        y0, x0, y1, x1 = layer.window
+        stack.append(np.full(p.size, -np.inf))
+        stack[-1][y0:y1, x0:x1] = layer.fused_logits
+    np.testing.assert_array_equal(fused.trace.intermediate, np.argmax(stack, axis=0))
+    assert set(fused.kept) <= {layer.instance for layer in fused.trace.layers}
+    np.testing.assert_array_equal(fused.trace.void, fused.trace.final == 0)
+
+
+@FEW
 @given(p=CASES, rules=ANY_RULES, trace=st.booleans())
 def test_the_callers_tensors_are_not_edited(p: Prediction, rules: FusionRules, trace: bool) -> None:
     tensors = (p.semantic_logits, p.instances.boxes, p.instances.category_ids, p.instances.scores)

@@ -155,7 +155,8 @@ def test_dice_and_dice2(seed):
     all_t, all_p = set().union(*t), set().union(*p)
     sizes = len(all_t) + len(all_p)
     record = Record.of(truth, prediction)
-    assert CONVENTIONS["Dice"]([record]) == pytest.approx(2 * len(all_t & all_p) / sizes if sizes else math.nan, nan_ok=True)
+    expected = 2 * len(all_t & all_p) / sizes if sizes else math.nan
+    assert CONVENTIONS["Dice"]([record]) == pytest.approx(expected, nan_ok=True)
     touching = [(a, b) for a in t for b in p if a & b]
     expected = math.nan if not sizes else 0.0
     if touching:
@@ -186,7 +187,7 @@ def test_detection(seed, radius_um):
         ids = np.zeros((9, 9), int)
         for i, place in enumerate(rng.choice(81, n, replace=False), 1):
             ids.flat[place] = i
-        maps.append(Panoptic.from_ids(ids, {i: int(rng.integers(3, 6)) for i in range(1, 9)}, SMALL, 3 / (radius_um * 3)))
+        maps.append(Panoptic.from_ids(ids, {i: int(rng.integers(3, 6)) for i in range(1, 9)}, SMALL, 1 / radius_um))
     record = Record.of(*maps)
     assert record.radius == pytest.approx(3 * radius_um)
     t, p = [centre(s) for s in nuclei(maps[0])], [centre(s) for s in nuclei(maps[1])]
@@ -228,13 +229,13 @@ def test_detection_reaches_three_micrometres_or_twelve_pixels():
 
 
 def test_detection_prefers_more_pairs_to_shorter_ones():
-    """Least total distance would pair the two at 1 px and lose the rest: 0-13 is out of reach, 0-10 and 11-13 are in."""
-    record = Record.of(dots({(0, 10): 3, (0, 21): 3}), dots({(0, 0): 3, (0, 11): 3}))
+    """Two pairs at 11 px each; the least total distance would take 1 px and leave a pair at 16 px, out of reach."""
+    record = Record.of(dots({(0, 0): 3, (0, 12): 3}), dots({(11, 0): 3, (0, 1): 3}))
     assert detection(record).pairs == 2
 
 
 def test_typed_f1_by_hand():
-    """Three pairs: cell as cell, cell as lymphocyte, lymphocyte as lymphocyte; one extra cell, one missed lymphocyte."""
+    """Three pairs: cell and cell, cell and lymphocyte, two lymphocytes; then an extra cell and a missed lymphocyte."""
     truth = dots({(0, 0): 3, (0, 10): 3, (0, 20): 4, (25, 25): 4}, mpp=1.0)
     prediction = dots({(0, 0): 3, (0, 10): 4, (0, 20): 4, (25, 0): 3}, mpp=1.0)
     cell, lymphocyte = 2 / (2 + 2 + 1), 2 / (2 + 2 + 1)
@@ -269,7 +270,8 @@ def test_empty_maps_have_the_values_that_the_table_says(name):
 
 @pytest.mark.parametrize("name", [n for n in CONVENTIONS if n != "R2 of counts"])
 def test_a_map_against_itself_scores_one(name):
-    panoptic = Panoptic.from_ids(np.kron([[1, 2, 3], [4, 0, 5]], np.ones((4, 4), int)), {1: 1, 2: 3, 3: 4, 4: 2, 5: 3}, SMALL)
+    ids = np.kron([[1, 2, 3], [4, 0, 5]], np.ones((4, 4), int))
+    panoptic = Panoptic.from_ids(ids, {1: 1, 2: 3, 3: 4, 4: 2, 5: 3}, SMALL)
     assert CONVENTIONS[name]([Record.of(panoptic, panoptic)] * 2) == 1
 
 

@@ -73,6 +73,7 @@ def test_summary_checked_by_head() -> None:
     assert summary.counts == {"neoplastic nucleus": 2, "inflammatory nucleus": 1, "connective nucleus": 0}
     assert summary.areas_px == {"background": 20, "other tissue": 43}
     assert (summary.area_px, summary.tissue_px) == (80, 50)  # 80 - 20 background - 10 void
+    assert summary.areas()[-1] == ("under nuclei", pytest.approx(7 * 0.25e-6), 7 / 80)
     assert summary.mm2(80) == pytest.approx(20e-6)
     assert summary.per_mm2(3) == pytest.approx(3 / 12.5e-6)
     table = summary.to_dict()

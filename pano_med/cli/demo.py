@@ -63,9 +63,8 @@ def _nuclei(summary: Summary) -> Table:
 
 def _tissue(summary: Summary) -> Table:
     table = Table("tissue", "mm2", "share", box=None, padding=(0, 2, 0, 0))
-    for name, pixels in summary.areas_px.items():
-        area = summary.mm2(pixels)
-        table.add_row(name, "unknown" if area is None else f"{area:.3f}", f"{pixels / summary.area_px:.0%}")
+    for name, area, share in summary.areas():
+        table.add_row(name, "unknown" if area is None else f"{area:.3f}", f"{share:.0%}")
     return table
 
 

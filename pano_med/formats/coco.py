@@ -86,7 +86,11 @@ def _segment_rows(panoptic: Panoptic) -> list[dict[str, Any]]:
     dense = panoptic.lookup({s.id: i for i, s in enumerate(panoptic.segments, 1)})
     rows = []
     for segment, (rows_, columns) in zip(panoptic.segments, ndimage.find_objects(dense), strict=True):
-        row = {"id": int(segment.id), "category_id": int(segment.category_id), "area": int(segment.area)}
+        row: dict[str, Any] = {
+            "id": int(segment.id),
+            "category_id": int(segment.category_id),
+            "area": int(segment.area),
+        }
         row["bbox"] = [columns.start, rows_.start, columns.stop - columns.start, rows_.stop - rows_.start]
         row["iscrowd"] = int(segment.iscrowd)
         rows.append(row if segment.score is None else {**row, "score": float(segment.score)})
@@ -149,8 +153,9 @@ def read_coco_folder(json_path: str | Path, png_dir: str | Path) -> Iterator[tup
     taxonomy = taxonomy_from_coco(document, Path(json_path))
     for annotation in document["annotations"]:
         image = _image_of(annotation, document)
-        yield image.get("file_name", annotation["file_name"]), _one_map(
-            Path(png_dir) / annotation["file_name"], annotation, document, taxonomy
+        yield (
+            image.get("file_name", annotation["file_name"]),
+            _one_map(Path(png_dir) / annotation["file_name"], annotation, document, taxonomy),
         )
 
 

@@ -126,7 +126,7 @@ def read_geojson(
     """
     items = _items(Path(path))
     names = [_class_name(item) for item in items]
-    strangers = sorted({str(name) for name in names if name not in taxonomy})
+    strangers = sorted({name for name in names if name not in taxonomy})
     if strangers:
         raise ValueError(f"{path}: taxonomy {taxonomy.name!r} has no class {strangers[:5]}; rename them or add them")
     ids, numbers = np.zeros(size, np.int32), _numbers(items)
@@ -160,9 +160,9 @@ def _items(path: Path) -> list[dict[str, Any]]:
     return items
 
 
-def _class_name(item: Mapping[str, Any]) -> str | None:
+def _class_name(item: Mapping[str, Any]) -> str:
     properties = item.get("properties") or {}
-    return (properties.get("classification") or {}).get("name")
+    return str((properties.get("classification") or {}).get("name"))
 
 
 def _measurements(item: Mapping[str, Any]) -> dict[str, float]:

@@ -47,7 +47,7 @@ class ImageFile:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
-        return self.array.shape[:2]  # type: ignore[return-value]
+        return self.array.shape[:2]
 
 
 def read_image(path: str | Path) -> ImageFile:

@@ -16,7 +16,7 @@ _UM = {"um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "microm
 _UM |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0, "in": 25400.0}
 
 
-def from_pillow(info: Mapping[str, Any]) -> float | None:
+def from_pillow(info: Mapping[Any, Any]) -> float | None:
     """Micrometres per pixel of Pillow's `dpi`, if plausible for microscopy and square."""
     dpi = info.get("dpi")
     if not dpi:

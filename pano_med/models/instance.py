@@ -31,6 +31,7 @@ class RegionRules:
         nms: overlap (IoU) above which the weaker of two detections is dropped.
         detections: detections per image, for `reference_px` pixels.
         reference_px: area that `detections` belongs to; larger images get proportionally more. None = fixed.
+        min_side: detections thinner than this are dropped, in pixels.
     """
 
     samples: int = 256
@@ -39,6 +40,7 @@ class RegionRules:
     nms: float = 0.5
     detections: int = 100
     reference_px: int | None = None
+    min_side: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ class InstanceHead(nn.Module):
             rows = rows.repeat_interleave(self.num_things)
             boxes = self.coder.decode_single(deltas[rows, labels].float(), proposals[rows])
         boxes = clip_boxes_to_image(boxes.reshape(-1, 4), size)
-        whole = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1) & (scores > self.rules.min_score)
+        whole = ((boxes[:, 2:] - boxes[:, :2]) >= self.rules.min_side).all(1) & (scores > self.rules.min_score)
         boxes, labels, scores = boxes[whole], labels[whole], scores[whole]
         groups = torch.zeros_like(labels) if deltas.shape[1] == 1 else labels
         keep = batched_nms(boxes, scores, groups, self.rules.nms)

@@ -84,7 +84,7 @@ def resnet_mask_rcnn(num_things: int) -> MaskRCNN:
     net = MaskRCNN(
         ResNetBody(), ResNetBody.channels, width=256, hidden=1024, num_things=num_things, agnostic=False,
         proposals=ProposalRules(sizes, pre_nms=(2000, 1000), post_nms=(2000, 1000)),
-        regions=RegionRules(samples=512, positive=0.25),
+        regions=RegionRules(samples=512, positive=0.25, min_side=0.01),
     )  # fmt: skip
     for module in net.modules():
         if isinstance(module, FrozenBatchNorm2d):

@@ -40,7 +40,7 @@ def inner_border(ids: np.ndarray, thickness: int = 1, ignore: np.ndarray | None 
 
 
 def dashes(border: np.ndarray, ids: np.ndarray, style_of: dict[int, Style], thickness: int) -> np.ndarray:
-    """The pixels of borders that carry the class colour; the others of a dashed line are white.
+    """The pixels of borders that carry the class colour; the others of a dashed line are its gaps.
 
     A dash is a sector around the middle of its region; there is a whole number of dashes on each contour.
 

@@ -13,9 +13,7 @@ from pano_med.pictures.text import fitting_size
 from pano_med.types import Panoptic
 
 
-def triptych(
-    image: np.ndarray, truth: Panoptic, prediction: Panoptic, *, scale: int = 1, **options: Any
-) -> np.ndarray:
+def triptych(image: np.ndarray, truth: Panoptic, prediction: Panoptic, *, scale: int = 1, **options: Any) -> np.ndarray:
     """Image, truth and prediction side by side, with the legend of their taxonomy below.
 
     Args:

@@ -88,10 +88,13 @@ def _draw_things(picture: np.ndarray, panoptic: Panoptic, look: dict[int, Style]
     ids = _repeat(panoptic.lookup(number), scale)
     border = inner_border(ids, width)
     line = dashes(border, ids, {number[s.id]: look[s.category_id] for s in panoptic.things}, width)
-    table = np.array([(0, 0, 0), *(look[s.category_id].color for s in panoptic.things)], np.uint8)
+    colors, gaps = (
+        np.array([(0, 0, 0), *(getattr(look[s.category_id], part) for s in panoptic.things)], np.uint8)
+        for part in ("color", "gap")
+    )
     blend(picture, inner_border((ids == 0).view(np.uint8)), WHITE, 0.3)  # a rim outside lifts dark lines off
-    blend(picture, border & ~line, WHITE, 0.9)
-    picture[line] = table[ids[line]]
+    picture[border] = gaps[ids[border]]
+    picture[line] = colors[ids[line]]
 
 
 def _draw_stuff(
@@ -130,14 +133,12 @@ def _deep_points(mask: np.ndarray, things: np.ndarray, room: float) -> list[tupl
     """The (row, column) farthest from the edge of each large part of a tissue; nuclei within count as tissue."""
     step = max(1, min(mask.shape) // 400)  # a coarse look is enough
     solid, own = np.pad((mask | things)[::step, ::step], 1), np.pad(mask[::step, ::step], 1)
-    parts, number = ndimage.label(solid)
+    parts, _ = ndimage.label(solid)
     depth = ndimage.distance_transform_edt(solid) * step
     clear = ndimage.distance_transform_edt(own)  # letters should not lie on nuclei
     found = []
-    for part in range(1, number + 1):
+    for part in np.flatnonzero(np.bincount(parts[own]) >= _LETTER_SHARE * own.size):
         here = parts == part
-        if (here & own).sum() < _LETTER_SHARE * mask[::step, ::step].size:
-            continue
         deep = here & own & (depth > max(0.6 * room, 0.5 * depth[here].max()))
         if deep.any():
             place = np.unravel_index(np.where(deep, clear, -1).argmax(), clear.shape)

@@ -12,7 +12,6 @@ from pano_med.types import OKABE_ITO, Category, Taxonomy
 LINES = ((1.0, 1), (0.85, 7), (0.6, 2.5), (0.4, 5))
 #: Hatchings of stuff by the order of classes: steps (down, right) along which a line is constant.
 HATCHES = ((1, 1), (1, -1), (1, 0), (0, 1))
-_WHITE = np.array([255, 255, 255], np.float32)
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Style:
         color: RGB of lines.
         letter: mark of the class in regions and in the legend; unique in a taxonomy.
         fill: opacity of the fill, 0..1 (stuff only).
-        line: (part in colour, dash length in line widths); the rest of a line is white (things only).
+        line: (part in colour, dash length in line widths); the rest of a line is `gap` (things only).
         hatch: direction of the hatching (stuff only).
         quiet: True for stuff that is drawn as faintly as can be: the glass.
     """
@@ -34,6 +33,12 @@ class Style:
     line: tuple[float, float]
     hatch: tuple[int, int]
     quiet: bool
+
+    @property
+    def gap(self) -> tuple[int, int, int]:
+        """RGB of the gaps of a dashed line: white, or black where the colour is nearly as light as white (yellow)."""
+        red, green, blue = self.color  # weights of luma: ITU-R BT.601
+        return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 190 else (255, 255, 255)
 
 
 def styles(taxonomy: Taxonomy, fill: float = 0.16) -> dict[int, Style]:
@@ -79,8 +84,9 @@ def blend(picture: np.ndarray, where: np.ndarray, color: tuple[int, int, int], o
         color: RGB.
         opacity: 0..1.
     """
-    mixed = picture[where] * np.float32(1 - opacity) + np.array(color, np.float32) * np.float32(opacity)
-    picture[where] = np.rint(mixed).astype(np.uint8)
+    levels = np.arange(256)[:, None] * (1 - opacity) + np.array(color) * opacity
+    table = np.rint(levels).astype(np.uint8)  # (256, 3): what each level of each channel becomes
+    picture[where] = table[picture[where], [0, 1, 2]]
 
 
 def hatching(size: tuple[int, int], direction: tuple[int, int], spacing: int, width: int) -> np.ndarray:
@@ -106,7 +112,7 @@ def swatch(category: Category, style: Style, size: tuple[int, int]) -> np.ndarra
         period = max(2.0, length * width / on) if on < 1 else 1.0
         coloured = (np.arange(size[1]) % period) < on * period
         picture[middle - width // 2 - 1 : middle - width // 2 + width + 1] = (170, 140, 175)  # so that white shows
-        picture[middle - width // 2 : middle - width // 2 + width] = np.where(coloured[:, None], style.color, 255)
+        picture[middle - width // 2 : middle - width // 2 + width] = np.where(coloured[:, None], style.color, style.gap)
         return picture
     color = (150, 150, 150) if style.quiet else style.color
     blend(picture, np.ones(size, bool), color, 0.0 if style.quiet else 0.35)

@@ -40,8 +40,8 @@ def write(picture: np.ndarray, text: str, row: int, column: int, size: int, halo
     top, left = max(row, 0), max(column, 0)
     bottom, right = row + line_height(size) + 4, column + text_width(text, size) + size
     part = Image.fromarray(np.ascontiguousarray(picture[top:bottom, left:right]))
-    rim = {"stroke_width": max(1, size // 8), "stroke_fill": WHITE} if halo else {}
-    ImageDraw.Draw(part).text((column - left, row - top), text, BLACK, font(size), **rim)
+    place, rim = (column - left, row - top), max(1, size // 8) if halo else 0
+    ImageDraw.Draw(part).text(place, text, BLACK, font(size), stroke_width=rim, stroke_fill=WHITE)
     picture[top:bottom, left:right] = np.asarray(part)
 
 

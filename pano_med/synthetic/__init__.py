@@ -1,7 +1,7 @@
 """Synthetic histology: believable H&E tiles with exact panoptic truth, painted in optical-density space.
 
-    from pano_med.synthetic import Knobs, he_tile
-    tile = he_tile(7, (512, 512), Knobs(crowding=1.5), pixel_size_um=0.5)
+from pano_med.synthetic import Knobs, he_tile
+tile = he_tile(7, (512, 512), Knobs(crowding=1.5), pixel_size_um=0.5)
 """
 
 from pano_med.synthetic.knobs import Knobs

@@ -113,8 +113,12 @@ def _densities(rng: np.random.Generator, scene: Scene) -> list[tuple[dict[str, f
     ]
 
 
-def _throw(rng: np.random.Generator, scene: Scene, shares: dict[str, float], density: np.ndarray,
-           ) -> tuple[list[str], np.ndarray]:
+def _throw(
+    rng: np.random.Generator,
+    scene: Scene,
+    shares: dict[str, float],
+    density: np.ndarray,
+) -> tuple[list[str], np.ndarray]:
     """Random points of a density with random kinds."""
     step = scene.grid.step
     total = np.cumsum(density.ravel() * step**2)
@@ -134,7 +138,7 @@ def _axes(rng: np.random.Generator, kinds: list[str], grade: float, pleomorphic:
     length = low[:, 0] + u[:, 0] * (low[:, 1] - low[:, 0])
     tumour = np.array([KINDS[k].category == NEOPLASTIC for k in kinds], bool)
     vary = grade * np.exp(pleomorphic * rng.standard_normal(len(kinds)).clip(-2, 2.2))
-    length = np.where(tumour, length * vary, length)
+    length = np.where(tumour, (length * vary).clip(7, 19), length)
     return np.stack([length, length * (low[:, 2] + u[:, 1] * (low[:, 3] - low[:, 2]))], -1) / 2
 
 

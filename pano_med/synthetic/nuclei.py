@@ -82,8 +82,15 @@ def _window(on: Canvas, centre: list[float], half: list[float], angle: float) ->
     return slice(*spans[0]), slice(*spans[1])
 
 
-def _outline(on: Canvas, window: tuple[slice, slice], centre: list[float], half: list[float], angle: float, kind: Kind,
-             u: list[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _outline(
+    on: Canvas,
+    window: tuple[slice, slice],
+    centre: list[float],
+    half: list[float],
+    angle: float,
+    kind: Kind,
+    u: list[float],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """rho (1 on the outline, 0 in the middle) and the position along the long and short axis in half axes."""
     (cy, cx), (a, b) = centre, half
     dy = (np.arange(window[0].start, window[0].stop, dtype=np.float32) + 0.5)[:, None] * on.pixel - cy
@@ -113,7 +120,7 @@ def _wave(height: float, phase: float, cosine: np.ndarray, sine: np.ndarray) -> 
 
 
 def _covers(ids: np.ndarray, inside: np.ndarray, areas: list[tuple[int, int]], area: int, limit: float) -> bool:
-    """Take what the new nucleus hides off the areas that are still seen, unless more than `limit` of either is hidden."""
+    """Take what the new nucleus hides off the areas still seen; False, and nothing done, above `limit` of either."""
     below = np.bincount(ids[inside])
     hidden = [(n, int(below[n])) for n in np.flatnonzero(below).tolist() if n]
     if sum(h for _, h in hidden) > limit * area or any(areas[n][1] - h < (1 - limit) * areas[n][0] for n, h in hidden):
@@ -123,12 +130,20 @@ def _covers(ids: np.ndarray, inside: np.ndarray, areas: list[tuple[int, int]], a
     return True
 
 
-def _stain(on: Canvas, window: tuple[slice, slice], rho: np.ndarray, p: np.ndarray, q: np.ndarray, kind: Kind,
-           half: list[float], u: list[float]) -> None:
+def _stain(
+    on: Canvas,
+    window: tuple[slice, slice],
+    rho: np.ndarray,
+    p: np.ndarray,
+    q: np.ndarray,
+    kind: Kind,
+    half: list[float],
+    u: list[float],
+) -> None:
     """Add the nucleus to both dyes."""
     b = half[1]
     depth = (1 - rho) * b
-    soft = 0.45 + 0.5 * u[5] + 8 * max(u[5] - 0.75, 0) ** 1.5  # um; a quarter of the nuclei lie a little out of the focal plane
+    soft = 0.45 + 0.5 * u[5] + 8 * max(u[5] - 0.75, 0) ** 1.5  # um; a quarter lie a little out of the focal plane
     alpha = np.clip(depth / soft + 0.5, 0, 1)
     body = kind.body[0] + u[6] * (kind.body[1] - kind.body[0])
     rim = kind.rim[0] + u[7] * (kind.rim[1] - kind.rim[0])

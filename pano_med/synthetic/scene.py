@@ -42,10 +42,11 @@ class Scene:
 def plan(rng: np.random.Generator, grid: Grid, knobs: Knobs) -> Scene:
     """Draw the plan of one tile."""
     nest, lumen = _nests(rng, grid, knobs)
-    fat, vessel = _fat(rng, grid, nest), _vessels(rng, grid, nest)
+    edge = _edge(rng, grid, knobs)
+    fat, vessel = _fat(rng, grid, nest), np.minimum(_vessels(rng, grid, nest), edge)
     cleft = np.abs(nest + 2.5) - 3.5 * rng.random() * (grid.noise(rng, 22) - rng.uniform(0.3, 2.5))
     blood = float(rng.choice([0.0, 0.4, 1.0]))
-    matter = np.minimum.reduce([lumen, fat, cleft, -vessel, _edge(rng, grid, knobs)])
+    matter = np.minimum.reduce([lumen, fat, cleft, -vessel, edge])
     across, along = _fibres(rng, grid, nest)
     return Scene(grid, nest, matter, vessel, across, along, _inflamed(rng, grid), float(rng.beta(1.2, 1.8)), blood)
 
@@ -86,8 +87,12 @@ def _fat(rng: np.random.Generator, grid: Grid, nest: np.ndarray) -> np.ndarray:
     near = np.minimum(_upper(patch, share) - patch, 9) * 60  # positive outside the patch
     if share == 0:
         return np.full(grid.shape, 1e3, np.float32)
-    lattice = np.stack(np.meshgrid(np.arange(y[0], y[-1] + spacing, spacing), np.arange(x[0], x[-1] + spacing, spacing),
-                                   indexing="ij"), -1).reshape(-1, 2)
+    lattice = np.stack(
+        np.meshgrid(
+            np.arange(y[0], y[-1] + spacing, spacing), np.arange(x[0], x[-1] + spacing, spacing), indexing="ij"
+        ),
+        -1,
+    ).reshape(-1, 2)
     centres = lattice + rng.uniform(-0.42, 0.42, lattice.shape) * spacing
     points = np.stack(np.broadcast_arrays(y[:, None], x[None, :]), -1).reshape(-1, 2)
     d, _ = cKDTree(centres).query(points, k=2) if len(centres) > 1 else (np.full((len(points), 2), 1e3), None)

@@ -33,15 +33,21 @@ class SyntheticTile:
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.shape != (*self.truth.size, 3):
-            raise ValueError(f"a tile's image must be (H, W, 3) uint8 of its truth's size {self.truth.size}, "
-                             f"got {self.image.shape} of {self.image.dtype}")
+            raise ValueError(
+                f"a tile's image must be (H, W, 3) uint8 of its truth's size {self.truth.size}, "
+                f"got {self.image.shape} of {self.image.dtype}"
+            )
         image = self.image.view()
         image.flags.writeable = False
         object.__setattr__(self, "image", image)
 
 
-def he_tile(seed: int, size: tuple[int, int] = (512, 512), knobs: Knobs | None = None, pixel_size_um: float = 0.5,
-            ) -> SyntheticTile:
+def he_tile(
+    seed: int,
+    size: tuple[int, int] = (512, 512),
+    knobs: Knobs | None = None,
+    pixel_size_um: float = 0.5,
+) -> SyntheticTile:
     """Paint an H&E tile: tumour, stroma, fat, vessels, lymphocytes; then stain, optics and scanner.
 
     The truth is drawn before the blur: each pixel has one class, and where nuclei overlap it belongs to the upper

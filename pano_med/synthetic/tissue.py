@@ -60,14 +60,20 @@ def _collagen(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, np.nd
     thin, thick = endless(rng, 512, (1.1 / px, 11 / px)), endless(rng, 512, (4.5 / px, 30 / px))
     thin, thick = sample(thin, across, along), sample(thick, across, along)
     patch = smooth(rng, size, 28 / px)
-    fibre = rng.uniform(0.06, 0.2) * thin + rng.uniform(0.06, 0.2) * thick + 0.1 * patch + 0.05 * smooth(rng, size, 1.2 / px)
+    fibre = (
+        rng.uniform(0.06, 0.2) * thin
+        + rng.uniform(0.06, 0.2) * thick
+        + 0.1 * patch
+        + 0.05 * smooth(rng, size, 1.2 / px)
+    )
     eosin = rng.uniform(0.6, 1.0) * np.exp(fibre)
     width = 2.2 * scene.loose + 0.9 * patch - 0.9 + 0.5 * thin
     return eosin, np.abs(thick) * 2.5 - width
 
 
-def _cytoplasm(rng: np.random.Generator, scene: Scene, cells: Cells, nest: np.ndarray, fine: np.ndarray,
-               rough: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cytoplasm(
+    rng: np.random.Generator, scene: Scene, cells: Cells, nest: np.ndarray, fine: np.ndarray, rough: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Eosin and haematoxylin of tumour cells, each with its own tint, and the distance (um, roughly) to gaps."""
     size, px = scene.grid.size, scene.grid.pixel
     eosin, blue, border = rng.uniform(0.55, 1.1), rng.uniform(0.1, 0.42), rng.uniform(-0.5, 0.25)
@@ -110,10 +116,8 @@ def _red_cells(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     for i, j in inside[rng.random(len(inside)) < scene.blood * 0.25]:
         r = rng.uniform(2.6, 3.6)
         cy, cx = y[i, 0] + rng.uniform(-1, 1), x[0, j] + rng.uniform(-1, 1)
-        window = tuple(slice(max(int((c - r) / grid.pixel), 0), max(int((c + r) / grid.pixel) + 2, 0)) for c in (cy, cx))
-        yy, xx = np.ogrid[window]
-        if not out[window].size:
-            continue
+        ends = [((c - r) / grid.pixel, (c + r) / grid.pixel + 2) for c in (cy, cx)]
+        window = tuple(slice(max(int(low), 0), max(int(high), 0)) for low, high in ends)
         rows, columns = (np.arange(*w.indices(n)) + 0.5 for w, n in zip(window, grid.size, strict=True))
         rho = np.hypot(rows[:, None] * grid.pixel - cy, columns[None, :] * grid.pixel - cx) / r
         disc = np.clip((1 - rho) * 5, 0, 1) * (0.75 + 0.35 * rho**2)

@@ -19,7 +19,8 @@ from pano_med.metrics.quality import things_only
 from pano_med.types import Panoptic, Segment, Taxonomy
 
 _AP = (
-    "torchmetrics MeanAveragePrecision on masks; void is background, crowds are ignored, every detection counts; undefined if a thing has no score"
+    "torchmetrics MeanAveragePrecision on masks; void is background, crowds are ignored, every detection counts; "
+    "undefined if a thing has no score"
 )
 #: Detections counted per island and class: all of them.
 _MANY = 1_000_000
@@ -87,9 +88,11 @@ def islands(truth: Panoptic, prediction: Panoptic) -> Iterator[tuple[dict[str, T
 
 
 def _precision() -> MeanAveragePrecision:
-    metric = MeanAveragePrecision(
-        iou_type="segm", max_detection_thresholds=[1, 10, _MANY], extended_summary=True
-    )
+    """Masks are what counts. Boxes ride along because torchmetrics drops images without true masks otherwise, and
+    with them every false positive that they hold.
+    """
+    limits = [1, 10, _MANY]
+    metric = MeanAveragePrecision(iou_type=("bbox", "segm"), max_detection_thresholds=limits, extended_summary=True)
     metric.warn_on_many_detections = False
     return metric
 
@@ -125,13 +128,16 @@ def _item(panoptic: Panoptic, segments: list[Segment], frame: tuple[slice, slice
     ids = np.array([s.id for s in segments], np.int32)
     masks = panoptic.ids[frame][None] == ids[:, None, None]  # (N, h, w)
     labels = torch.tensor([s.category_id for s in segments], dtype=torch.long)
-    return {"masks": torch.from_numpy(masks), "labels": labels}
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(len(segments), 1)  # see _precision; no box score is read
+    return {"masks": torch.from_numpy(masks), "boxes": boxes, "labels": labels}
 
 
 def _average(metric: MeanAveragePrecision) -> tuple[float, float]:
-    """AP over all thresholds and at 0.50. The summary's own "map" is -1 for any limit but 100 detections per image."""
+    """AP over all thresholds and at 0.50. The summary's own "map" is -1 for any limit but 100 detections an image."""
     if not metric.detection_labels:
         return math.nan, math.nan
-    precision = metric.compute()["precision"][:, :, :, 0, -1].numpy()  # (thresholds, recalls, classes), all areas
+    precision = metric.compute()["segm_precision"][:, :, :, 0, -1].numpy()  # (thresholds, recalls, classes), all areas
     known = precision >= 0  # -1: the class has no object in any truth
-    return (float(precision[known].mean()), float(precision[0][known[0]].mean())) if known.any() else (math.nan, math.nan)
+    if not known.any():
+        return math.nan, math.nan
+    return float(precision[known].mean()), float(precision[0][known[0]].mean())

@@ -1,5 +1,6 @@
-"""From image files and panoptic truths to what a network trains on: MONAI dictionary transforms on torch tensors."""
+"""From files and truths to what a network trains on, and from its predictions to a map: MONAI transforms."""
 
+from pano_med.transforms.fusing import FusePanoptic, FusePanopticd, MergeHeuristic, MergeHeuristicd
 from pano_med.transforms.geometry import RandScaleCropd, ScaleTod, unit_image, window
 from pano_med.transforms.loading import LoadPanopticd
 from pano_med.transforms.macenko import MacenkoNormalized, macenko_normalize, stain_vectors
@@ -18,8 +19,12 @@ from pano_med.transforms.targets import (
 __all__ = [
     "RUIFROK",
     "SPATIAL",
+    "FusePanoptic",
+    "FusePanopticd",
     "LoadPanopticd",
     "MacenkoNormalized",
+    "MergeHeuristic",
+    "MergeHeuristicd",
     "PanopticTargetsd",
     "RandHEDJitterd",
     "RandPhotometricd",

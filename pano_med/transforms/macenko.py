@@ -44,10 +44,7 @@ def stain_vectors(
     tissue = density[:, density.mean(0) > glass]
     if tissue.shape[1] < max(100, min_tissue * density.shape[1]):
         return None
-    spread, axes = torch.linalg.eigh(torch.cov(tissue))
-    if not spread[1] > 1e-6:  # a line or a point in colour space has no plane
-        return None
-    plane = axes[:, [2, 1]]
+    plane = torch.linalg.eigh(torch.cov(tissue)).eigenvectors[:, [2, 1]]
     plane = plane * torch.where(plane.sum(0) < 0, -1.0, 1.0)  # signs are free; the first axis must point to more stain
     x, y = plane.T @ tissue
     angle = torch.atan2(y, x)
