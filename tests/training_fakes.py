@@ -52,12 +52,13 @@ class FakeNet(nn.Module):
 
     taxonomy = HE_CORE
 
-    def __init__(self, width: int = 4, break_at: int = 0, kind: str = "loss", pause: float = 0) -> None:
+    def __init__(self, width: int = 4, break_at: int = 0, kind: str = "loss", pause: float = 0,
+                 noise: float = 0.01) -> None:
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width)
         self.head = nn.Conv2d(width, K, 1)
         self.config = {"name": "fake"}
-        self.calls, self.break_at, self.kind, self.pause = 0, break_at, kind, pause
+        self.calls, self.break_at, self.kind, self.pause, self.noise = 0, break_at, kind, pause, noise
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None):
         logits = self.head(self.norm(self.conv(torch.stack(images))).relu())
@@ -68,7 +69,7 @@ class FakeNet(nn.Module):
         loss = F.cross_entropy(logits, torch.stack([t["semantic"] for t in targets]))
         if self.calls == self.break_at:
             loss = loss * torch.nan if self.kind == "loss" else loss + (logits.sum() * 0).sqrt()  # d sqrt(0) = inf
-        noise = 0.01 * (logits * torch.rand(logits.shape)).square().mean()
+        noise = self.noise * (logits * torch.rand(logits.shape)).square().mean()
         return {"semantic": loss, "noise": noise}
 
     def _instance(self, logits: Tensor) -> Instances:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -49,13 +50,22 @@ def run(as_json: bool) -> int:
 def _software() -> Iterator[Finding]:
     yield Finding("ok", "pano-med", __version__)
     yield Finding("ok", "python", f"{platform.python_version()} ({sys.executable})")
-    for requirement in distribution("pano-med").requires or []:
+    for requirement in _requirements():
         name, _, extra = requirement.partition(";")
         name, _, floor = name.strip().partition(">=")
         if not extra:
             yield _package(name, floor, f"pip install '{name}>={floor}'")
     for name, extra in EXTRAS.items():
         yield _package(name, "", f"pip install 'pano-med[{extra}]'", "missing")
+
+
+def _requirements() -> list[str]:
+    """What the installed package asks for; in a copy that is not installed, what its pyproject.toml asks for."""
+    try:
+        return distribution("pano-med").requires or []
+    except PackageNotFoundError:
+        text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+        return tomllib.loads(text)["project"]["dependencies"]
 
 
 def _package(name: str, floor: str, remedy: str, level: str = "broken") -> Finding:

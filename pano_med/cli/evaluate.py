@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pano_med.formats import read_coco, replacing
 from pano_med.metrics import PQCounts, Report
 from pano_med.metrics import evaluate as score
 from pano_med.metrics.overlap import check_taxonomies
+from pano_med.training.torchscores import torch_scores
 from pano_med.types import Panoptic
 
 #: `pano-med segment` ends its PNGs so; other tools name them like the picture.
@@ -82,6 +83,11 @@ class Pairs:
             else:
                 yield name, *pair
 
+    def again(self) -> Iterator[tuple[str, Panoptic, Panoptic]]:
+        """The pairs that were read well, once more."""
+        for name in sorted(set(self.truth) - set(self.failed)):
+            yield name, read_coco(*self.truth[name]), read_coco(*self.prediction[name])
+
 
 def run(truth: Path, prediction: Path, out: Path | None, known: list[str], groups: Path | None, quiet: bool) -> int:
     """Do it; the exit code is 1 where a pair failed."""
@@ -90,11 +96,14 @@ def run(truth: Path, prediction: Path, out: Path | None, known: list[str], group
     if strangers:
         say(f"{len(strangers)} predictions have no truth and are not scored: {', '.join(strangers[:5])}")
     report = score(pairs, groups=_groups(groups), known=_categories(known, pairs.truth))
+    others = torch_scores(pairs.again())
     if not quiet:
-        _show(report)
+        _show(report, others)
     if out:
+        rows = [{"name": n, "value": None if math.isnan(v) else v, "definition": d} for n, v, d in others]
+        document = {**report.to_dict(), "torchmetrics": rows, "failed": pairs.failed}
         with replacing(out) as file:
-            file.write(json.dumps({**report.to_dict(), "failed": pairs.failed}, indent=1, ensure_ascii=False).encode())
+            file.write(json.dumps(document, indent=1, ensure_ascii=False).encode())
     if pairs.failed:
         say(f"{len(pairs.failed)} of {len(pairs.truth)} images could not be scored; the figures are of the others")
     return int(bool(pairs.failed))
@@ -119,7 +128,7 @@ def _groups(path: Path | None) -> dict[str, str] | None:
     return {name: group for name, group in rows}
 
 
-def _show(report: Report) -> None:
+def _show(report: Report, others: Iterable[tuple[str, float, str]]) -> None:
     """Two tables; without a terminal they are as wide as they need, so that nothing is cut."""
     console = Console(width=None if sys.stdout.isatty() else 240)
     table = Table(
@@ -128,6 +137,8 @@ def _show(report: Report) -> None:
     for row in report.rows:
         interval = f"{row.interval.low:.3f} to {row.interval.high:.3f}" if row.interval else ""
         table.add_row(row.name, _number(row.value), interval, row.definition)
+    for name, value, definition in others:
+        table.add_row(name, _number(value), "", definition)
     console.print(table)
     console.print()
     console.print(_classes(report.counts))

@@ -39,6 +39,9 @@ def run(
                 text = one_line(error)
                 say(text if str(path) in text else f"{path}: {text}")
                 continue
+            for note in row["notes"]:
+                if not quiet:
+                    say(f"{path}: {note}")
             for warning in row["warnings"]:
                 say(f"{path}: warning: {warning}")
             if as_json:
@@ -61,7 +64,8 @@ def _one(segmenter: Segmenter, path: Path, out: Path, name: str, mpp: float | No
         "size": list(image.size),
         **Summary.of(found.panoptic).to_dict(),
         "seconds": round(found.seconds, 3),
-        "notes": [*image.notes, *found.notes],
+        "pixel_size_from": "estimate" if found.mpp_source == "estimated" else "--mpp" if mpp else "file",
+        "notes": list(image.notes),
         "warnings": list(found.warnings),
         "files": {ending: str(file) for ending, file in files.items()},
     }

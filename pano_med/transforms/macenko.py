@@ -19,10 +19,12 @@ from pano_med.transforms.stain import optical_density
 #: that 99 % of the tissue stays below, as in the authors' published code.
 REFERENCE_STAINS = torch.tensor([[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]])
 REFERENCE_AMOUNTS = torch.tensor([1.9705, 1.0308])
+#: Mean optical density above which a pixel is tissue.
+GLASS = 0.15
 
 
 def stain_vectors(
-    image: Tensor, glass: float = 0.15, min_tissue: float = 0.02, min_angle: float = 0.12, min_dark: float = 0.85
+    image: Tensor, glass: float = GLASS, min_tissue: float = 0.02, min_angle: float = 0.12, min_dark: float = 0.85
 ) -> Tensor | None:
     """The two stains of one H&E image.
 
@@ -55,8 +57,7 @@ def stain_vectors(
     dark = [tissue.sum(0)[side].median() for side in (angle <= ends[1], angle >= ends[2])]
     if stains[0, 0] < stains[1, 0]:  # haematoxylin takes more red
         stains, dark = stains.flip(0), dark[::-1]
-    # a stain takes light of every colour, so a clearly negative part is no stain
-    return None if dark[0] < min_dark * dark[1] or stains.min() < -0.1 else stains.float()
+    return None if dark[0] < min_dark * dark[1] else stains.float()
 
 
 def macenko_normalize(image: Tensor, **guard: float) -> Tensor:
@@ -87,10 +88,11 @@ def _normalize(image: Tensor, guard: Mapping[str, float]) -> None:
     stains = stain_vectors(unit, **guard)
     if stains is None:
         return
-    amounts = torch.linalg.pinv(stains.T) @ optical_density(unit).flatten(1)  # (2, P)
-    most = torch.stack([_percentile(a, (0.99,))[0] for a in amounts])
-    if not (most > 1e-3).all():
-        return
+    density = optical_density(unit).flatten(1)
+    amounts = torch.linalg.pinv(stains.T) @ density  # (2, P)
+    # of the tissue, not of the tile: on nearly empty tiles the glass would hold 99 % of all pixels
+    most = torch.stack([_percentile(a, (0.99,))[0] for a in amounts[:, density.mean(0) > guard.get("glass", GLASS)]])
+    most.clamp_(min=1e-3)
     amounts *= (REFERENCE_AMOUNTS / most)[:, None]
     light = (-(REFERENCE_STAINS.T @ amounts)).exp_().clamp_(0, 1).view(image.shape)
     image.copy_(light if image.is_floating_point() else (light * 255).round_())

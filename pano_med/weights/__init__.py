@@ -3,8 +3,8 @@
 This folder is the registry of what ships with the package: each `NAME.json` is a card, beside its `NAME.safetensors`.
 """
 
-from pano_med.weights.cards import check, names, read_card, shipped
+from pano_med.weights.cards import read_card, shipped
 from pano_med.weights.imagenet import imagenet_lite0
 from pano_med.weights.store import DEFAULT, LoadedWeights, load, save
 
-__all__ = ["DEFAULT", "LoadedWeights", "check", "imagenet_lite0", "load", "names", "read_card", "save", "shipped"]
+__all__ = ["DEFAULT", "LoadedWeights", "imagenet_lite0", "load", "read_card", "save", "shipped"]

@@ -18,24 +18,7 @@ REQUIRED = ("format", "name", "bytes", "sha256", "config", "taxonomy", "model_mp
 
 def shipped() -> dict[str, dict[str, Any]]:
     """The cards of the weights in the package, by name."""
-    return {name: read_card(HOME / f"{name}.json") for name in names()}
-
-
-def names() -> tuple[str, ...]:
-    """Names of the weights in the package."""
-    return tuple(sorted(path.stem for path in HOME.glob("*.json")))
-
-
-def check(name: str) -> str:
-    """Check a shipped file against its card; one line that says what it is.
-
-    Raises:
-        OSError: the file is missing.
-        ValueError: card or file are damaged.
-    """
-    card = read_card(HOME / f"{name}.json")
-    check_file(HOME / f"{name}.safetensors", card)
-    return f"{card['bytes'] / 1e6:.1f} MB, {card['model_mpp']:g} um per pixel, hash {card['sha256'][:12]} is right"
+    return {path.stem: read_card(path) for path in sorted(HOME.glob("*.json"))}
 
 
 def read_card(path: Path) -> dict[str, Any]:
