@@ -16,8 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from training_fakes import FakeNet, FakePipeline, samples
 from torch import nn
+from training_fakes import FakeNet, FakePipeline, samples
 
 from pano_med.training import Interrupted, TrainConfig, checkpoint, fit, load_weights
 from pano_med.training.batches import Batches, Sampler, fingerprint
@@ -110,7 +110,8 @@ def test_the_rate_by_head() -> None:
 
 def test_norms_and_biases_do_not_decay() -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    decays = {len(g["params"]): g["weight_decay"] for g in adamw(net, TrainConfig(steps=1, weight_decay=0.1)).param_groups}
+    groups = adamw(net, TrainConfig(steps=1, weight_decay=0.1)).param_groups
+    decays = {len(g["params"]): g["weight_decay"] for g in groups}
     assert decays == {1: 0.1, 3: 0.0}
     with pytest.raises(ValueError, match="no parameter that learns"):
         adamw(net.requires_grad_(False), TrainConfig(steps=1))

@@ -17,7 +17,7 @@ MPP_RANGE = (0.1, 2.0)
 #: Side of the probe windows in pixels of the image, and how many are looked at.
 PROBE, PROBES = 512, 3
 #: Fewer nuclei than this say nothing about the scale.
-MIN_NUCLEI = 8
+MIN_NUCLEI = 20
 
 
 def to_tensor(image: np.ndarray, size: tuple[int, int]) -> Tensor:

@@ -56,10 +56,10 @@ class TrainConfig:
     batch_size: int = 4
     accumulate: int = 1
     crop_size: int = 256
-    model_mpp: float = 0.5
-    lr: float = 1e-3
+    model_mpp: float = 0.25
+    lr: float = 7e-4
     weight_decay: float = 0.02
-    warmup: int = 100
+    warmup: int = 150
     final_lr: float = 0.01
     clip: float = 5.0
     ema: float = 0.998

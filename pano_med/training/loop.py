@@ -21,7 +21,7 @@ from pano_med.training.config import TrainConfig
 from pano_med.training.log import StepLog, table
 from pano_med.training.optim import Ema, adamw, lr_at
 from pano_med.training.progress import Interrupted, Stop, listen, progress_bar
-from pano_med.training.validate import Fuse, Scores, as_float, at_mpp, fused, predict_sample
+from pano_med.training.validate import Fuse, Scores, at_mpp, fused, predict_sample
 from pano_med.transforms import train_pipeline
 from pano_med.types import Sample
 

@@ -1,0 +1,51 @@
+"""Networks on the CPU: one megapixel through each, and their peak memory"""
+
+import json
+import subprocess
+import sys
+
+# One process each, so that peak memory is each network's own; a warm-up call first, then the median of three.
+CHILD = """
+import json, resource, statistics, sys, time, warnings
+import torch
+warnings.simplefilter("ignore")
+from pano_med.models import TwoNetworks
+from pano_med.synthetic import he_tile
+from pano_med.weights import load, imagenet_lite0
+kind = sys.argv[1]
+torch.manual_seed(0)
+ours = load().model
+net = {"ours": lambda: ours, "pair": lambda: TwoNetworks.small(pretrained=imagenet_lite0()),
+       "resnets": TwoNetworks.resnet}[kind]().eval()
+if kind == "pair" and len(sys.argv) > 2:
+    net = load(sys.argv[2]).model
+image = torch.from_numpy(he_tile(0, (1024, 1024), pixel_size_um=0.25).image.copy()).permute(2, 0, 1).float() / 255
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+times = []
+with torch.inference_mode():
+    net([image[:, :256, :256]])
+    for _ in range(3):
+        t = time.perf_counter(); found = net([image])[0]; times.append(time.perf_counter() - t)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"s": statistics.median(times), "mib": (peak - before) / 1024, "objects": len(found.instances)}))
+"""
+
+
+def measure(kind: str) -> dict:
+    """Seconds, peak MiB above the loaded process and objects found, from a fresh process."""
+    done = subprocess.run([sys.executable, "-c", CHILD, kind], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run() -> list[dict]:
+    """Rows for `benchmarks/run.py`."""
+    ours = measure("ours")
+    rows = []
+    for kind, name in (("resnets", "FCN-ResNet50 + Mask R-CNN-ResNet50, random weights"),
+                       ("pair", "lite0 + lite0 pair, ImageNet backbones")):
+        theirs = measure(kind)
+        note = (f"peak memory {ours['mib']:.0f} against {theirs['mib']:.0f} MiB; {ours['objects']} against "
+                f"{theirs['objects']} detections before the score cut")
+        rows.append({"what": "EfficientPS lite0 (he-nano), 1024 x 1024", "against": name, "ours_s": ours["s"],
+                     "theirs_s": theirs["s"], "ratio": theirs["s"] / ours["s"], "note": note})
+    return rows
