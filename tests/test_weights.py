@@ -113,7 +113,7 @@ def test_a_broken_card(saved: Path) -> None:
     with pytest.raises(ValueError, match="lacks everything"):
         weights.load(saved)
     card.write_text(json.dumps(whole | {"format": 9}))
-    with pytest.raises(ValueError, match="has card format 9, this version reads format 1; update pano_med"):
+    with pytest.raises(ValueError, match="has card format 9, this version reads 1; update pano_med"):
         weights.load(saved)
 
 

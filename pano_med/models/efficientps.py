@@ -84,9 +84,9 @@ class EfficientPS(nn.Module):
         """
         net = cls.build(
             taxonomy, backbone=backbone, width=128, semantic_width=96, hidden=256, agnostic=True,
-            proposals=ProposalRules(NUCLEI_ANCHORS, pre_nms=(1000, 400), post_nms=(500, 200), min_score=0.02,
+            proposals=ProposalRules(NUCLEI_ANCHORS, pre_nms=(1000, 300), post_nms=(500, 80), min_score=0.1,
                                     reference_px=REFERENCE_PX),
-            regions=RegionRules(samples=128, positive=0.5, detections=120, reference_px=REFERENCE_PX),
+            regions=RegionRules(samples=128, positive=0.5, min_score=0.2, detections=60, reference_px=REFERENCE_PX),
             pretrained=pretrained, own_activation=own_activation,
         )  # fmt: skip
         net.config = {

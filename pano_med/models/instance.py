@@ -18,6 +18,8 @@ from pano_med.models.losses import box_loss, class_loss, mask_loss
 from pano_med.models.rpn import ProposalNetwork, centred_on
 
 LEVELS = ("p4", "p8", "p16", "p32")
+#: Masks computed together when predicting.
+REGIONS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
@@ -206,12 +208,15 @@ class InstanceHead(nn.Module):
             self._decode(*per_image)
             for per_image in zip(logits.split(counts), deltas.split(counts), proposals, images.image_sizes, strict=True)
         ]
-        boxes = [f.boxes for f in found]
-        masks = self.mask_head(self.mask_align(features, boxes, images.image_sizes))
-        per_image = masks.split([len(b) for b in boxes])
-        channel = [f.labels if masks.shape[1] > 1 else torch.zeros_like(f.labels) for f in found]
-        picked = [m[torch.arange(len(c), device=c.device), c] for m, c in zip(per_image, channel, strict=True)]
-        return list(zip(found, picked, strict=True))
+        return [(f, self._masks(features, i, f, size)) for i, (f, size) in enumerate(zip(found, images.image_sizes, strict=True))]
+
+    def _masks(self, features: OrderedDict[str, Tensor], image: int, found: Detections, size: tuple[int, int]) -> Tensor:
+        """(N, M, M) mask logits of one image, some regions at a time: a crowded tile must not decide peak memory."""
+        own = OrderedDict((name, level[image : image + 1]) for name, level in features.items())
+        masks = [self.mask_head(self.mask_align(own, [part], [size])) for part in found.boxes.split(REGIONS_AT_ONCE)]
+        logits = torch.cat(masks)  # (N, 1 or T + 1, M, M)
+        channel = found.labels if logits.shape[1] > 1 else torch.zeros_like(found.labels)
+        return logits[torch.arange(len(channel), device=channel.device), channel]
 
     def _decode(self, logits: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]) -> Detections:
         probability = logits.float().softmax(1)  # (R, T + 1)

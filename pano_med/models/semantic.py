@@ -69,5 +69,9 @@ class SemanticHead(nn.Module):
         s8 = s8 + resize_like(self.mc16(s16 + resize_like(s32, s16)), s8)
         s4 = self.lsfe4(p4)
         s4 = s4 + resize_like(self.mc8(s8), s4)
-        fused = torch.cat([s4, *(resize_like(s, s4) for s in (s8, s16, s32))], dim=1)  # (B, 4 width, h4, w4)
-        return F.interpolate(self.logits(fused), size=size, mode="bilinear", align_corners=False)
+        # The paper concatenates the four at the scale of s4 and scores them with one 1 x 1 convolution. Scoring each
+        # first and adding the enlarged scores is the same sum, with K instead of 4 width channels to enlarge.
+        parts = self.logits.weight.split(s4.shape[1], dim=1)
+        scores = [F.conv2d(x, w) for x, w in zip((s4, s8, s16, s32), parts, strict=True)]  # (B, K, h, w) each
+        logits = sum((resize_like(x, s4) for x in scores[1:]), scores[0]) + self.logits.bias.view(1, -1, 1, 1)
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

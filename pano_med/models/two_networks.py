@@ -67,9 +67,9 @@ class TwoNetworks(nn.Module):
         bodies = [Backbone("tf_efficientnet_lite0", pretrained, own_activation) for _ in range(2)]
         instance_net = MaskRCNN(
             bodies[1], bodies[1].channels, width=128, hidden=256, num_things=taxonomy.num_things, agnostic=True,
-            proposals=ProposalRules(NUCLEI_ANCHORS, pre_nms=(1000, 400), post_nms=(500, 200), min_score=0.02,
+            proposals=ProposalRules(NUCLEI_ANCHORS, pre_nms=(1000, 300), post_nms=(500, 80), min_score=0.1,
                                     reference_px=REFERENCE_PX),
-            regions=RegionRules(samples=128, positive=0.5, detections=120, reference_px=REFERENCE_PX),
+            regions=RegionRules(samples=128, positive=0.5, min_score=0.2, detections=60, reference_px=REFERENCE_PX),
         )  # fmt: skip
         semantic_net = FCN(bodies[0], len(taxonomy.channels), variant)
         net = cls(semantic_net, instance_net, taxonomy, bodies[0].mean, bodies[0].std)

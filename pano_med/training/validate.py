@@ -63,8 +63,9 @@ def predict_sample(model: nn.Module, sample: Sample, mpp: float) -> Prediction:
     device = next(model.parameters()).device
     said: Prediction = model([as_float(small.image).to(device)])[0]
     i = said.instances
-    instances = Instances(*(t.float().cpu() for t in (i.boxes,)), i.category_ids.cpu(), i.scores.float().cpu(),
-                          i.mask_logits.float().cpu())
+    instances = Instances(
+        i.boxes.float().cpu(), i.category_ids.cpu(), i.scores.float().cpu(), i.mask_logits.float().cpu()
+    )
     return Prediction(said.semantic_logits.float().cpu(), instances, said.taxonomy, mpp)
 
 
@@ -91,10 +92,7 @@ class Scores:
         stuff = sample.known & {c.id for c in self.taxonomy.stuff}
         unclassed = self.taxonomy.unclassed
         all_drawn = things <= sample.known or (unclassed is not None and unclassed.id in sample.known)
-        if all_drawn or not stuff:
-            found = self._to_map(prediction)
-        else:
-            found = self._to_map(without_things(prediction))
+        found = self._to_map(prediction if all_drawn or not stuff else without_things(prediction))
         if all_drawn:
             self.objects += things_quality(sample.truth, found, ignore)
         judged = stuff | (things & sample.known)

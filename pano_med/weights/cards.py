@@ -41,7 +41,7 @@ def check_card(card: object, path: Path, required: tuple[str, ...]) -> None:
         lacking = ", ".join(missing) if isinstance(card, Mapping) else "everything"
         raise ValueError(f"the card of {path} lacks {lacking}; save weights with pano_med.weights.save")
     if card["format"] != FORMAT:
-        raise ValueError(f"{path} has card format {card['format']}, this version reads format {FORMAT}; update pano_med")
+        raise ValueError(f"{path} has card format {card['format']}, this version reads {FORMAT}; update pano_med")
 
 
 def check_file(path: Path, card: Mapping[str, Any]) -> None:

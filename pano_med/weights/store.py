@@ -135,7 +135,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             check_card(head, path, _IN_HEADER)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as safetensors ({error}): truncated, or another kind of file") from error
+        raise ValueError(
+            f"{path} cannot be read as safetensors ({error}): truncated, or another kind of file"
+        ) from error
     return head, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
 
 
