@@ -1,4 +1,6 @@
-"""Turn a finished run of `pano-med train` into weights that ship: `ship_weights.py RUN pano_med/weights/NAME.safetensors`.
+"""Turn a finished run of `pano-med train` into weights that ship.
+
+Usage: `ship_weights.py RUN pano_med/weights/NAME.safetensors`.
 
 Takes the run's best averaged weights, scores them on the validation part (PANO_MED_DATA) and writes file and card.
 """

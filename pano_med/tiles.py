@@ -61,6 +61,13 @@ class Tile:
         """(H, W) in pixels."""
         return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
 
+    def cuts(self, rows: Span, columns: Span, image: tuple[int, int]) -> bool:
+        """Whether a box in pixels of the (H, W) image touches an edge of this tile behind which the image goes on."""
+        return any(
+            (box[0] <= side[0] and side[0] > 0) or (box[1] >= side[1] and side[1] < length)
+            for box, side, length in ((rows, self.rows, image[0]), (columns, self.columns, image[1]))
+        )
+
     def claims(self, row: float, column: float, margin: float = CLAIM_MARGIN) -> bool:
         """Whether an object whose box is centred at (row, column) of the image may be this tile's."""
         (top, bottom), (left, right) = self.core_rows, self.core_columns
@@ -102,7 +109,7 @@ def _spans(length: int, tile: int, overlap: int) -> list[tuple[Span, Span]]:
 
 
 def taper(tile: Tile, image: tuple[int, int], overlap: int) -> np.ndarray:
-    """(h, w) float32 weights of a tile: 1 inside, falling linearly over the overlap to a shared edge, 1 at the border."""
+    """(h, w) float32 weights of a tile: 1 inside, falling linearly to a shared edge, 1 at the border."""
     sides = []
     for (start, end), length in ((tile.rows, image[0]), (tile.columns, image[1])):
         n = np.arange(end - start, dtype=np.float32)
@@ -189,7 +196,9 @@ class ThingCanvas:
         """
         top, left = tile.rows[0] + corner[0], tile.columns[0] + corner[1]
         h, w = mask.shape
-        if not tile.claims(top + h / 2, left + w / 2):
+        # what a tile may have cut gets no margin: its centre is off, and a neighbour sees it whole
+        margin = 0 if tile.cuts((top, top + h), (left, left + w), self.ids.shape) else CLAIM_MARGIN
+        if not tile.claims(top + h / 2, left + w / 2, margin):
             return None
         place = self.ids[top : top + h, left : left + w]
         free = mask & (place == 0)

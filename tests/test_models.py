@@ -77,7 +77,8 @@ def test_default_is_small() -> None:
 def test_backbones_have_no_squeeze_excite_and_four_strides(name: str) -> None:
     net = Backbone(name)
     assert not [n for n, _ in net.named_modules() if "conv_reduce" in n]
-    assert {type(m).__name__ for m in net.modules() if "ReLU" in type(m).__name__ or "SiLU" in type(m).__name__} == {"LeakyReLU"}
+    names = {type(m).__name__ for m in net.modules()}
+    assert {n for n in names if "ReLU" in n or "SiLU" in n} == {"LeakyReLU"}
     if name in BACKBONES[:2]:
         ends = net.eval()(torch.zeros(1, 3, 64, 96))
         assert [e.shape[1] for e in ends] == list(net.channels)
@@ -175,7 +176,8 @@ def test_config_of_no_model_is_refused() -> None:
 
 def test_set_loss_by_hand() -> None:
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
-    for allowed, probability in (([1, 0, 0], 0.5), ([1, 1, 0], 0.8), ([0, 1, 1], 0.5), ([1, 1, 1], 1.0), ([0, 0, 0], 1.0)):
+    cases = (([1, 0, 0], 0.5), ([1, 1, 0], 0.8), ([0, 1, 1], 0.5), ([1, 1, 1], 1.0), ([0, 0, 0], 1.0))
+    for allowed, probability in cases:
         loss = set_cross_entropy(logits, torch.tensor([allowed], dtype=torch.bool))
         assert_close(loss, -torch.tensor([probability]).log(), atol=1e-6, rtol=1e-6)
 

@@ -130,7 +130,8 @@ class InstanceHead(nn.Module):
         """Label of a thing whose class is unknown."""
         return self.num_things + 1
 
-    def losses(self, images: ImageList, pyramid: tuple[Tensor, ...], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def losses(self, images: ImageList, pyramid: tuple[Tensor, ...],
+               targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The five instance losses, each the mean over images; targets as in `EfficientPS.forward`."""
         features = OrderedDict(zip(LEVELS, pyramid, strict=False))
         proposals, rpn = self.rpn(images, dict(enumerate(pyramid)), targets)
@@ -164,7 +165,8 @@ class InstanceHead(nn.Module):
         keep = torch.where(positive[0].bool() | negative[0].bool())[0]
         return boxes[keep], labels[keep], match[keep]
 
-    def _box_loss(self, deltas: Tensor, boxes: Tensor, labels: Tensor, match: Tensor, target: dict[str, Tensor]) -> Tensor:
+    def _box_loss(self, deltas: Tensor, boxes: Tensor, labels: Tensor, match: Tensor,
+                  target: dict[str, Tensor]) -> Tensor:
         rows, channel = self._trained(labels, deltas.shape[1])
         if not len(rows):
             return deltas.sum() * 0.0
@@ -186,7 +188,8 @@ class InstanceHead(nn.Module):
             rows, channel = self._trained(label, score.shape[1])
             truth = score.new_zeros((0, *score.shape[-2:]))
             if len(rows):
-                truth = project_masks_on_boxes(target["masks"].float(), region[rows].float(), match[rows], score.shape[-1])
+                masks, side = target["masks"].float(), score.shape[-1]
+                truth = project_masks_on_boxes(masks, region[rows].float(), match[rows], side)
             losses.append(mask_loss(score[rows, channel], truth))
         return torch.stack(losses).mean()
 
@@ -208,9 +211,11 @@ class InstanceHead(nn.Module):
             self._decode(*per_image)
             for per_image in zip(logits.split(counts), deltas.split(counts), proposals, images.image_sizes, strict=True)
         ]
-        return [(f, self._masks(features, i, f, size)) for i, (f, size) in enumerate(zip(found, images.image_sizes, strict=True))]
+        pairs = enumerate(zip(found, images.image_sizes, strict=True))
+        return [(f, self._masks(features, i, f, size)) for i, (f, size) in pairs]
 
-    def _masks(self, features: OrderedDict[str, Tensor], image: int, found: Detections, size: tuple[int, int]) -> Tensor:
+    def _masks(self, features: OrderedDict[str, Tensor], image: int, found: Detections,
+               size: tuple[int, int]) -> Tensor:
         """(N, M, M) mask logits of one image, some regions at a time: a crowded tile must not decide peak memory."""
         own = OrderedDict((name, level[image : image + 1]) for name, level in features.items())
         masks = [self.mask_head(self.mask_align(own, [part], [size])) for part in found.boxes.split(REGIONS_AT_ONCE)]

@@ -34,5 +34,8 @@ def strangeness(image: np.ndarray) -> str | None:
         return "the image is almost empty glass; there may be nothing to find"
     direction = tissue.sum(0) / np.linalg.norm(tissue, axis=1).sum()
     if direction[1] < MIN_GREEN:
-        return "the colours are not those of haematoxylin and eosin (another stain, a photograph?); do not trust the result"
+        return (
+            "the colours are not those of haematoxylin and eosin (another stain, a photograph?); "
+            "do not trust the result"
+        )
     return None

@@ -53,7 +53,8 @@ class Segmenter:
         score: cut on the score of things, 0..1; None = the card's, else the fusion's.
     """
 
-    def __init__(self, loaded: LoadedWeights, device: str | torch.device | None = None, score: float | None = None) -> None:
+    def __init__(self, loaded: LoadedWeights, device: str | torch.device | None = None,
+                 score: float | None = None) -> None:
         self.device = pick_device(device)
         self.loaded, self.model = loaded, loaded.model.to(self.device)
         cut = loaded.meta.get("score", FusionRules().score) if score is None else score
@@ -73,7 +74,8 @@ class Segmenter:
             ValueError: not such an image, or not a positive pixel size.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise ValueError(f"an image must be (H, W, 3) uint8 with at least one pixel, got {image.shape} of {image.dtype}")
+            raise ValueError("an image must be (H, W, 3) uint8 with at least one pixel, "
+                             f"got {image.shape} of {image.dtype}")
         check_pixel_size(pixel_size_um)
         began, notes = time.perf_counter(), [s for s in (strangeness(image),) if s]
         with warnings.catch_warnings(record=True) as caught:
@@ -106,8 +108,10 @@ class Segmenter:
         um = float(self.loaded.meta.get("nucleus_um", 7.0))
         mpp, count = estimate_mpp(image, lambda part, assumed: self._segment(part, assumed, None), um, start)
         if not count:
-            return start, f"the pixel size is unknown and too few nuclei were found to guess it: {start:g} um is assumed"
-        return mpp, f"the pixel size is unknown: {mpp:.2f} um is guessed from {count} nuclei; give the true one if you can"
+            return start, ("the pixel size is unknown and too few nuclei were found to guess it: "
+                           f"{start:g} um is assumed")
+        return mpp, (f"the pixel size is unknown: {mpp:.2f} um is guessed from {count} nuclei; "
+                     "give the true one if you can")
 
     def _segment(self, image: np.ndarray, mpp: float, on_tile: Callable[[int, int], None] | None) -> Panoptic:
         size, taxonomy = image.shape[:2], self.model.taxonomy
@@ -140,17 +144,19 @@ class Segmenter:
         """Things over stuff; a stuff class below the area limit becomes void."""
         taxonomy, ids = self.model.taxonomy, things.ids
         free = (ids == 0) & ~void
-        areas = np.bincount(winner[free], minlength=taxonomy.num_stuff)
         limit = self.rules.stuff_limit_px(ids.shape, mpp)
         for channel, category in enumerate(taxonomy.stuff):
-            if areas[channel] and areas[channel] >= limit:
+            mine = free & (winner == channel)
+            area = np.count_nonzero(mine)
+            if area and area >= limit:
                 number = things.count + 1 + channel
                 classes[number] = category.id
-                ids[free & (winner == channel)] = number
+                ids[mine] = number
         return Panoptic.from_ids(ids, classes, taxonomy, mpp, scores)
 
 
-def _place(things: ThingCanvas, tile: Tile, merged: Panoptic, classes: dict[int, int], scores: dict[int, float]) -> None:
+def _place(things: ThingCanvas, tile: Tile, merged: Panoptic, classes: dict[int, int],
+           scores: dict[int, float]) -> None:
     found = {s.id: s for s in merged.things}
     for i, mask, corner in crops(merged.lookup({i: i for i in found})):
         number = things.place(tile, mask, corner)

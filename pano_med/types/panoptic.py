@@ -71,7 +71,8 @@ class Panoptic:
         found = count_ids(ids)
         listed = [s.id for s in self.segments]
         if len(set(listed)) < len(listed):
-            raise ValueError(f"each segment id may be listed once, got {[i for i in listed if listed.count(i) > 1][:2]}")
+            twice = [i for i in listed if listed.count(i) > 1][:2]
+            raise ValueError(f"each segment id may be listed once, got {twice}")
         if set(listed) != set(found):
             raise ValueError(
                 "the map and the list of segments must name the same ids; only in the map: "
@@ -80,7 +81,9 @@ class Panoptic:
         known = {c.id for c in self.taxonomy.all}
         for s in self.segments:
             if s.category_id not in known:
-                raise ValueError(f"segment {s.id} has category {s.category_id}, taxonomy {self.taxonomy.name!r} has {known}")
+                raise ValueError(
+                    f"segment {s.id} has category {s.category_id}, taxonomy {self.taxonomy.name!r} has {known}"
+                )
             if s.area != found[s.id]:
                 raise ValueError(f"segment {s.id} says it covers {s.area} px, the map holds {found[s.id]}")
 
@@ -117,7 +120,7 @@ class Panoptic:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
-        return self.ids.shape  # type: ignore[return-value]
+        return self.ids.shape
 
     @property
     def things(self) -> tuple[Segment, ...]:
@@ -140,8 +143,10 @@ class Panoptic:
         if old[-1] <= 4 * self.ids.size + 1024:  # a dense table beats a search wherever it is small
             dense = np.zeros(old[-1] + 1, np.int32)
             dense[old] = new
-            return dense[self.ids]
-        return new[np.searchsorted(old, self.ids)]
+            spread: np.ndarray = dense[self.ids]
+            return spread
+        found: np.ndarray = new[np.searchsorted(old, self.ids)]
+        return found
 
 
 def check_pixel_size(pixel_size_um: float | None) -> None:
@@ -153,7 +158,7 @@ def check_pixel_size(pixel_size_um: float | None) -> None:
 def count_ids(ids: np.ndarray) -> dict[int, int]:
     """Pixels of each id other than 0 in an integer array, in the order of ids."""
     flat = ids.ravel()
-    if flat.size and 0 <= flat.min() and flat.max() <= 4 * flat.size + 1024:  # counting beats sorting
+    if flat.size and flat.min() >= 0 and flat.max() <= 4 * flat.size + 1024:  # counting beats sorting
         counts = np.bincount(flat)
         found = np.flatnonzero(counts)
         return {int(i): int(counts[i]) for i in found if i}

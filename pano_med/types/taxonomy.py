@@ -72,7 +72,8 @@ class Taxonomy:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "categories", tuple(self.categories))
-        for what, values in (("id", [c.id for c in self.all]), ("name", [c.name for c in self.all])):
+        for what in ("id", "name"):
+            values = [getattr(c, what) for c in self.all]
             twice = sorted({v for v in values if values.count(v) > 1})
             if twice:
                 raise ValueError(f"each category {what} may stand once in a taxonomy, {self.name!r} repeats {twice}")
@@ -149,7 +150,9 @@ class Taxonomy:
             ValueError: a field is missing or broken.
         """
         try:
-            rows = [Category(int(r["id"]), r["name"], bool(r["isthing"]), tuple(r["color"])) for r in table["categories"]]
+            rows = [
+                Category(int(r["id"]), r["name"], bool(r["isthing"]), tuple(r["color"])) for r in table["categories"]
+            ]
             unclassed = table.get("unclassed")
             own = tuple(c for c in rows if c.id != unclassed)
             return cls(table["name"], own, next((c for c in rows if c.id == unclassed), None))

@@ -40,15 +40,18 @@ class Sample:
     def __post_init__(self) -> None:
         object.__setattr__(self, "known", frozenset(self.known))
         check_pixel_size(self.pixel_size_um)
+        name = self.name or "the sample"
         if self.image.ndim != 3 or self.image.shape[0] != 3:
-            raise ValueError(f"an image must be (3, H, W), {self.name or 'the sample'} has shape {tuple(self.image.shape)}")
-        for what, size in (("truth", self.truth and self.truth.size), ("ignore", _shape(self.ignore))):
+            raise ValueError(f"an image must be (3, H, W), {name} has shape {tuple(self.image.shape)}")
+        drawn = None if self.truth is None else self.truth.size
+        for what, size in (("truth", drawn), ("ignore", _shape(self.ignore))):
             if size is not None and tuple(size) != self.size:
-                raise ValueError(f"{what} must cover the image {self.size}, {self.name or 'the sample'} has {tuple(size)}")
+                raise ValueError(f"{what} must cover the image {self.size}, {name} has {tuple(size)}")
         if self.truth is not None:
             strangers = sorted(self.known - {c.id for c in self.truth.taxonomy.all})
             if strangers:
-                raise ValueError(f"`known` names categories {strangers} that taxonomy {self.truth.taxonomy.name!r} lacks")
+                table = self.truth.taxonomy.name
+                raise ValueError(f"`known` names categories {strangers} that taxonomy {table!r} lacks")
 
     @property
     def size(self) -> tuple[int, int]:
