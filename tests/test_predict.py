@@ -230,7 +230,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9)
 @pytest.mark.slow
 def test_whole_slide_fits_into_memory() -> None:
     pytest.importorskip("resource", reason="memory is read from the operating system")
-    done = subprocess.run([sys.executable, "-c", SLIDE, "12000"], cwd=Path(__file__).parents[1], capture_output=True,
+    done = subprocess.run([sys.executable, "-c", SLIDE, "20000"], cwd=Path(__file__).parents[1], capture_output=True,
                           text=True, timeout=900)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert float(done.stdout) < 12 * (12 / 20) ** 2 + 1  # 12 GB for 20,000 px, and what libraries take
+    assert float(done.stdout) < 12  # GB; the image and its ids alone are 2.8
