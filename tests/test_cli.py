@@ -1,5 +1,6 @@
 """The command line as a user meets it: files, lines, exit codes. The network is small talk: random weights."""
 
+import importlib
 import json
 import os
 import signal
@@ -319,7 +320,8 @@ def test_demo_without_network_falls_back(weights: Path, tmp_path: Path, monkeypa
 def test_demo_on_the_real_region(
     weights: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pano_med.cli.demo.fetch_hgsc", lambda offline: data_root / "histolytics_hgsc" / "original")
+    room = importlib.import_module("pano_med.cli.demo")  # the name `demo` of the package is the command
+    monkeypatch.setattr(room, "fetch_hgsc", lambda offline: data_root / "histolytics_hgsc" / "original")
     result = call("demo", "--out", tmp_path / "o", "--weights", weights)
     assert result.exit_code == 0, result.stderr
     for words in ("1500 x 1500 px in", "peak memory", "439 labelled nuclei", "nuclei PQ 0.", "per mm2 of tissue"):
