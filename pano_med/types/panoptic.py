@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 
 import numpy as np
 
@@ -56,8 +56,10 @@ class Panoptic:
     segments: tuple[Segment, ...]
     taxonomy: Taxonomy
     pixel_size_um: float | None = None
+    #: Areas that `from_ids` has just counted, so that a large map is not counted twice.
+    counted: InitVar[Mapping[int, int] | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, counted: Mapping[int, int] | None) -> None:
         ids = np.asarray(self.ids)
         if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
             raise TypeError(f"panoptic ids must be an (H, W) integer array, got shape {ids.shape} of {ids.dtype}")
@@ -68,7 +70,7 @@ class Panoptic:
         ids.flags.writeable = False
         object.__setattr__(self, "ids", ids)
         object.__setattr__(self, "segments", tuple(sorted(self.segments, key=lambda s: s.id)))
-        found = count_ids(ids)
+        found = count_ids(ids) if counted is None else counted
         listed = [s.id for s in self.segments]
         if len(set(listed)) < len(listed):
             twice = [i for i in listed if listed.count(i) > 1][:2]
@@ -115,7 +117,7 @@ class Panoptic:
         if missing:
             raise ValueError(f"each id in the map needs a category, {missing[:5]} have none")
         segments = tuple(Segment(i, category_ids[i], scores.get(i), a, i in crowds) for i, a in areas.items())
-        return cls(ids, segments, taxonomy, pixel_size_um)
+        return cls(ids, segments, taxonomy, pixel_size_um, areas)
 
     @property
     def size(self) -> tuple[int, int]:
