@@ -28,19 +28,23 @@ FLOORS: dict[str, int] = {
     "training": 3,
     "transforms": 3,
     "weights": 3,
+    "check": 4,
+    "lessons": 4,
     "predict": 4,
     "report": 4,
     "cli": 5,
     "demo": 5,
+    "widgets": 5,
 }
 #: The steps on one floor, left room to right room; together they have no way round.
 BESIDE = {
     ("cli", "demo"),
+    ("lessons", "predict"),
     ("training", "data"),
     ("training", "transforms"),
 }
 #: Rooms that people may use without torch.
-LIGHT = ("types", "formats", "pictures", "metrics")
+LIGHT = ("types", "formats", "pictures", "metrics", "lessons", "check", "widgets")
 
 
 def _room(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""What the lessons need beside their text: pictures with alt text, small experiments. Light: no torch here."""
