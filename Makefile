@@ -1,11 +1,11 @@
-# make demo | test | test-all | bench | lint | clean. Each target makes .venv and installs what it needs, once.
+# make demo | test | test-all | notebooks | book | bench | lint | clean. Each target makes .venv and installs what it needs, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench lint clean
+.PHONY: help demo test test-all notebooks book bench lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,12 +22,13 @@ $(VENV)/.core: $(VENV)/.made pyproject.toml .ci/constraints.txt
 	$(INSTALL) -e .
 	@touch $@
 
+# [lab] too: the fast tests try the widgets without a browser.
 $(VENV)/.dev: $(VENV)/.core
-	$(INSTALL) -e '.[dev]'
+	$(INSTALL) -e '.[lab,dev]'
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.dev
-	$(INSTALL) -e '.[lab,dev]'
+	$(INSTALL) -e '.[lab,dev,book]'
 	@touch $@
 
 demo: $(VENV)/.core ## segment a real H&E region and write report.html
@@ -38,6 +39,12 @@ test: $(VENV)/.dev ## the fast tests
 
 test-all: $(VENV)/.all ## fast, slow, browser and notebook tests
 	$(BIN)/python -m pytest -m ""
+
+notebooks: $(VENV)/.dev ## make the notebooks from notebooks/src
+	$(BIN)/python notebooks/build.py
+
+book: $(VENV)/.all ## lessons with their pictures, guides and reference as one site: build/book/html/index.html
+	$(BIN)/python docs/book/make_book.py
 
 bench: $(VENV)/.dev ## measure against other implementations, write docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
-from skimage import color, feature, filters, measure, morphology, segmentation
 
+from pano_med import models, weights
 from pano_med.data import load, split
-from pano_med.metrics import PQCounts, bootstrap, paired_bootstrap, things_quality, total
-from pano_med.predict import Segmenter
-from pano_med.types import HE_CORE, Panoptic, Sample
+from pano_med.lessons.classical import watershed
+from pano_med.metrics import Contradictions, PQCounts, bootstrap, paired_bootstrap, things_quality, total
+from pano_med.predict import Segmenter, between_heads
+from pano_med.training import checkpoint
+from pano_med.types import Panoptic, Sample
 from pano_med.weights import LoadedWeights
 
 #: Sets whose validation part holds nuclei; the first two are other patients, the last is "same slide, unseen rows".
@@ -19,23 +21,19 @@ NUCLEI = ("tnbc_breast_nuclei", "dsb2018_tissue", "histolytics_hgsc")
 UNSEEN = NUCLEI[:2]
 
 
+def load_network(place: str | Path) -> LoadedWeights:
+    """Weights by name or file, or the best averaged weights of a run's folder."""
+    if not Path(place).is_dir():
+        return weights.load(place)
+    _, facts = checkpoint.read(Path(place), "best")
+    model = models.build(facts["model"])
+    checkpoint.load_weights(model, Path(place), "best")
+    return LoadedWeights(model.eval(), {"model_mpp": facts["config"]["model_mpp"], "config": facts["model"]})
+
+
 def validation(root: str) -> list[Sample]:
     """The nuclei samples of the written validation part."""
     return split([s for name in NUCLEI for s in load(name, root, glass=True)]).validation
-
-
-def watershed(image: np.ndarray, pixel_size_um: float) -> Panoptic:
-    """The textbook method: haematoxylin by Ruifrok's deconvolution, Otsu, distance transform, watershed."""
-    stain = filters.gaussian(color.rgb2hed(image)[..., 0], 0.5 / pixel_size_um)
-    cut = filters.threshold_otsu(stain) if np.ptp(stain) > 0 else np.inf
-    mask = morphology.remove_small_objects(stain > cut, max_size=int(10 / pixel_size_um**2))
-    mask = ndimage.binary_fill_holes(mask)
-    distance = filters.gaussian(ndimage.distance_transform_edt(mask), 0.5 / pixel_size_um)
-    peaks = feature.peak_local_max(distance, min_distance=max(1, round(2 / pixel_size_um)), labels=measure.label(mask))
-    seeds = np.zeros(mask.shape, np.int32)
-    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    ids = segmentation.watershed(-distance, seeds, mask=mask).astype(np.int32)
-    return Panoptic.from_ids(ids, dict.fromkeys(range(1, len(peaks) + 1), HE_CORE.unclassed.id), HE_CORE, pixel_size_um)
 
 
 def counts(samples: Sequence[Sample], method: Callable[[np.ndarray, float], Panoptic]) -> list[PQCounts]:
@@ -46,6 +44,12 @@ def counts(samples: Sequence[Sample], method: Callable[[np.ndarray, float], Pano
         found = method(sample.image.permute(1, 2, 0).numpy(), sample.pixel_size_um)
         out.append(things_quality(sample.truth, found, ignore))
     return out
+
+
+def contradictions(samples: Sequence[Sample], segmenter: Segmenter) -> list[Contradictions]:
+    """Contradictions between the two heads, counted per sample, at the segmenter's score cut and before any merge."""
+    said = (segmenter.predict(s.image.permute(1, 2, 0).numpy(), s.pixel_size_um) for s in samples)
+    return [Contradictions.of(between_heads(prediction, segmenter.rules.score)) for prediction in said]
 
 
 def pq(items: Sequence[PQCounts]) -> float:

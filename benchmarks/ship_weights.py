@@ -27,12 +27,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--score", type=float, default=SCORE, help="cut on the score of things (bench_pair.py --cuts)")
     args = parser.parse_args()
     _, facts = checkpoint.read(args.run, "best")
     model = models.build(facts["model"])
     checkpoint.load_weights(model, args.run, "best")
     card = {
-        "model_mpp": facts["config"]["model_mpp"], "score": SCORE, "nucleus_um": NUCLEUS_UM,
+        "model_mpp": facts["config"]["model_mpp"], "score": args.score, "nucleus_um": NUCLEUS_UM,
         "licence": "Apache-2.0; data under CC0, CC BY 4.0 and BSD-3, see the .md beside this file",
         "data": sorted(facts["config"]["source_weights"]), "recipe": {"steps": facts["step"], **facts["config"]},
     }  # fmt: skip

@@ -63,7 +63,7 @@ def test_the_version_is_in_the_changelog() -> None:
     assert f"## {pano_med.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "test-all", "bench", "lint"])
+@pytest.mark.parametrize("target", ["demo", "test", "test-all", "notebooks", "book", "bench", "lint"])
 def test_make_knows_its_targets(target: str) -> None:
     done = subprocess.run(["make", "--dry-run", "PYTHON=python3", target], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

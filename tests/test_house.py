@@ -38,6 +38,7 @@ FLOORS: dict[str, int] = {
 }
 #: The steps on one floor, left room to right room; together they have no way round.
 BESIDE = {
+    ("check", "lessons"),
     ("cli", "demo"),
     ("lessons", "predict"),
     ("training", "data"),

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from pano_med import data, synthetic
 from pano_med.fusion import FusionRules, HeuristicRules
-from pano_med.predict import Segmenter, estimate_mpp, load_segmenter, pick_device, strangeness
+from pano_med.metrics import Contradictions, Story
+from pano_med.predict import Segmenter, between_heads, estimate_mpp, load_segmenter, pick_device, strangeness
 from pano_med.types import HE_CORE, Instances, Panoptic, Prediction
 from pano_med.weights import LoadedWeights
 
@@ -234,3 +236,18 @@ def test_whole_slide_fits_into_memory() -> None:
                           text=True, timeout=900)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert float(done.stdout) < 12  # GB; the image and its ids alone are 2.8
+
+
+def test_heads_that_agree_and_heads_that_do_not() -> None:
+    """The fake's heads agree; a semantic head that overlooks nuclei, or sees them alone, is found out to the pixel."""
+    image, truth = painted((120, 120))
+    said, nuclei = segmenter().predict(image, MPP), truth == STUFF
+    assert Contradictions.of(between_heads(said)).pixels == ((~nuclei).sum(), nuclei.sum(), 0, 0, 0)
+    alone = between_heads(said, score=0.95)  # cuts every instance away
+    np.testing.assert_array_equal(alone == Story.NO_INSTANCE, nuclei)
+    blind = nuclei & (np.arange(120) < 60)
+    logits = said.semantic_logits.clone()
+    logits[STUFF, torch.from_numpy(blind)] = -1.0
+    found = between_heads(replace(said, semantic_logits=logits))
+    np.testing.assert_array_equal(found == Story.INSTANCE_ON_STUFF, blind)
+    assert 0 < Contradictions.of(found).on_stuff < 1

@@ -6,7 +6,6 @@ import torch
 
 from pano_med.fusion.candidates import check_prediction, select
 from pano_med.fusion.canvas import Canvas
-from pano_med.fusion.paste import paste, windows
 from pano_med.fusion.rules import HeuristicRules
 from pano_med.fusion.trace import Fused
 from pano_med.types import Prediction
@@ -14,7 +13,7 @@ from pano_med.types import Prediction
 DEFAULT_RULES = HeuristicRules()
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def merge_heuristic(prediction: Prediction, rules: HeuristicRules = DEFAULT_RULES, trace: bool = False) -> Fused:
     """Merge stuff and things into one panoptic map by the rule of Kirillov et al.
 
@@ -31,17 +30,10 @@ def merge_heuristic(prediction: Prediction, rules: HeuristicRules = DEFAULT_RULE
         ValueError: as `fuse`.
     """
     check_prediction(prediction)
-    found = prediction.instances
-    canvas = Canvas(prediction, select(found, rules), rules, trace)
-    spans, masks = windows(found.boxes, prediction.size), found.mask_logits.to(canvas.best)
-    for index in canvas.chosen.after_nms:
-        if spans[index].is_empty:
-            canvas.dropped[index] = "empty"
-            continue
-        logits = paste(masks[index], spans[index])
-        mask = logits > 0
-        if canvas.admits(index, mask, spans[index]):
-            free = mask & ~canvas.occupied[spans[index].slices]
-            canvas.label[spans[index].slices].masked_fill_(free, canvas.next_label)
-            canvas.add(index, mask, spans[index], logits)
+    canvas = Canvas(prediction, select(prediction.instances, rules), rules, trace)
+    for index, window, logits in canvas.candidates():
+        mask = (logits > 0).numpy()
+        if canvas.admits(index, mask, window):
+            canvas.give(mask & ~canvas.occupied[window.slices], window)
+            canvas.add(index, mask, window, logits)
     return canvas.finish()

@@ -14,12 +14,13 @@ window of its box only, so memory grows with the largest box and time with the s
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pano_med.fusion.candidates import check_prediction, select
 from pano_med.fusion.canvas import Canvas, outermost
-from pano_med.fusion.paste import Window, paste, windows
+from pano_med.fusion.paste import Window
 from pano_med.fusion.rules import FusionRules
 from pano_med.fusion.trace import Fused
 from pano_med.types import Prediction
@@ -27,7 +28,7 @@ from pano_med.types import Prediction
 DEFAULT_RULES = FusionRules()
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def fuse(prediction: Prediction, rules: FusionRules = DEFAULT_RULES, trace: bool = False) -> Fused:
     """Merge stuff and things into one panoptic map by the EfficientPS rule.
 
@@ -44,20 +45,16 @@ def fuse(prediction: Prediction, rules: FusionRules = DEFAULT_RULES, trace: bool
             outside 0..1, or a category that is no thing of the taxonomy.
     """
     check_prediction(prediction)
-    found = prediction.instances
-    canvas = Canvas(prediction, select(found, rules), rules, trace)
-    spans, masks = windows(found.boxes, prediction.size), found.mask_logits.to(canvas.best)
-    categories = found.category_ids.tolist()
-    for index in canvas.chosen.after_nms:
-        if spans[index].is_empty:
-            canvas.dropped[index] = "empty"
-            continue
-        logits = paste(masks[index], spans[index])
-        mask = logits > 0
-        if canvas.admits(index, mask, spans[index], rules.keep_empty):
-            _compete(canvas, index, categories[index], mask, logits * rules.mask_gain, spans[index], rules)
+    canvas = Canvas(prediction, select(prediction.instances, rules), rules, trace)
+    categories = prediction.instances.category_ids.tolist()
+    spans = []
+    for index, window, ml_a in canvas.candidates(rules.mask_gain):
+        mask = (ml_a > 0).numpy()
+        if canvas.admits(index, mask, window, rules.keep_empty):
+            _compete(canvas, index, categories[index], mask, ml_a, window, rules)
+            spans.append(window)
     if rules.outside == "zero" and not rules.confine_positive:
-        _compete_outside(canvas, [spans[i] for i in canvas.layers])
+        _compete_outside(canvas, spans)
     return canvas.finish()
 
 
@@ -71,26 +68,27 @@ def fused_logits(mask_logits: Tensor, semantic_logits: Tensor) -> Tensor:
 
 
 def _compete(
-    canvas: Canvas, index: int, category: int, mask: Tensor, ml_a: Tensor, window: Window, rules: FusionRules
+    canvas: Canvas, index: int, category: int, mask: np.ndarray, ml_a: Tensor, window: Window, rules: FusionRules
 ) -> None:
     """Let one instance take the pixels of its window in which its FL is larger than everything before it."""
-    ml_b = _semantic_in_box(canvas.prediction, category, window).to(ml_a)
+    ml_b = torch.from_numpy(_semantic_in_box(canvas, category, window))
     if rules.shrink_box:
         ml_b = _zero_rim(ml_b, window)
     fl = fused_logits(ml_a, ml_b)
     if rules.confine_positive:
         fl = fl.masked_fill(ml_a + ml_b <= 0, -torch.inf)
-    best, label = canvas.best[window.slices], canvas.label[window.slices]
-    label.masked_fill_(fl > best, canvas.next_label)
-    torch.fmax(best, fl, out=best)
+    best, mine = canvas.best[window.slices], fl.numpy()
+    canvas.give(mine > best, window)
+    np.maximum(best, mine, out=best)
     canvas.add(index, mask, window, ml_a, ml_b, fl)
 
 
-def _semantic_in_box(prediction: Prediction, category: int, window: Window) -> Tensor:
-    taxonomy, plane = prediction.taxonomy, (slice(None), *window.slices)
+def _semantic_in_box(canvas: Canvas, category: int, window: Window) -> np.ndarray:
+    taxonomy, (rows, columns) = canvas.prediction.taxonomy, window.slices
     if taxonomy.unclassed is not None and category == taxonomy.unclassed.id:
-        return prediction.semantic_logits[taxonomy.num_stuff :][plane].amax(0)
-    return prediction.semantic_logits[taxonomy.channel(category)][window.slices]
+        ml_b: np.ndarray = canvas.logits[taxonomy.num_stuff :, rows, columns].max(0)
+        return ml_b
+    return canvas.logits[canvas.channels[category], rows, columns]
 
 
 def _zero_rim(ml_b: Tensor, window: Window) -> Tensor:
@@ -104,9 +102,9 @@ def _zero_rim(ml_b: Tensor, window: Window) -> Tensor:
 def _compete_outside(canvas: Canvas, spans: list[Window]) -> None:
     """Give FL = 0 outside the box its due: of all layers absent from a pixel, the first takes part with value 0."""
     first = canvas.num_stuff + 1
-    absent = torch.zeros_like(canvas.label)
+    absent = np.zeros_like(canvas.label)
     for rows, columns, k in outermost(spans, canvas.prediction.size):
         absent[rows, columns] = first + k
     wins = (canvas.best < 0) | ((canvas.best == 0) & (absent < canvas.label))
     wins &= absent < canvas.next_label
-    canvas.label.copy_(torch.where(wins, absent, canvas.label))
+    np.copyto(canvas.label, absent, where=wins)

@@ -34,15 +34,17 @@ class EfficientPS(nn.Module):
     `EfficientPS.paper(num_stuff, num_things)` is the paper's network (40,891,080 parameters for Cityscapes' 11 + 8).
     `EfficientPS.small(taxonomy)`, our default, departs from it where nuclei or a laptop ask for it:
 
-    | part       | paper                            | small                                 | why                     |
-    |------------|----------------------------------|---------------------------------------|-------------------------|
-    | backbone   | EfficientNet-B5, 23.1 M          | EfficientNet-lite0, 3.4 M             | two CPU cores           |
-    | widths     | pyramid 256, semantic head 128   | pyramid 128, semantic head 96         | few classes, little data|
-    | box head   | 2 x 1024 units, 13.9 M of 40.9 M | 2 x 256 units                         | most of a small network |
-    | boxes,masks| one set per class                | one set for all classes               | nuclei without a type   |
-    | anchors    | 32, 64, 128, 256 px x 3 ratios   | 14 to 280 px, two per level x 3 ratios| a nucleus is 12-60 px   |
-    | counts     | 1000 proposals, 100 detections   | grow with the area of the image       | 2,000 nuclei in 1 mm2   |
-    | detection  | score of one class               | probability of being a thing at all   | types are less certain  |
+    =========== ================================= ====================================== =======================
+    part        paper                             small                                  why
+    =========== ================================= ====================================== =======================
+    backbone    EfficientNet-B5, 23.1 M           EfficientNet-lite0, 3.4 M              two CPU cores
+    widths      pyramid 256, semantic head 128    pyramid 128, semantic head 96          few classes, little data
+    box head    2 x 1024 units, 13.9 M of 40.9 M  2 x 256 units                          most of a small network
+    box, mask   one set per class                 one set for all classes                nuclei without a type
+    anchors     32, 64, 128, 256 px x 3 ratios    14 to 280 px, two per level x 3 ratios a nucleus is 12-60 px
+    counts      1000 proposals, 100 detections    grow with the area of the image        2,000 nuclei in 1 mm2
+    detection   score of one class                probability of being a thing at all    types are less certain
+    =========== ================================= ====================================== =======================
 
     Args:
         backbone: images -> c4, c8, c16, c32.

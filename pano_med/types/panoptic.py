@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -56,11 +56,14 @@ class Panoptic:
     segments: tuple[Segment, ...]
     taxonomy: Taxonomy
     pixel_size_um: float | None = None
-    #: Areas that `from_ids` has just counted, so that a large map is not counted twice.
-    counted: InitVar[Mapping[int, int] | None] = None
 
-    def __post_init__(self, counted: Mapping[int, int] | None) -> None:
-        ids = np.asarray(self.ids)
+    def __post_init__(self) -> None:
+        self._take(self.ids)
+        self._agree(count_ids(self.ids))
+
+    def _take(self, ids: np.ndarray) -> None:
+        """Keep a read-only int32 view of the ids."""
+        ids = np.asarray(ids)
         if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
             raise TypeError(f"panoptic ids must be an (H, W) integer array, got shape {ids.shape} of {ids.dtype}")
         check_pixel_size(self.pixel_size_um)
@@ -69,8 +72,10 @@ class Panoptic:
         ids = ids.astype(np.int32, copy=False).view()
         ids.flags.writeable = False
         object.__setattr__(self, "ids", ids)
+
+    def _agree(self, found: Mapping[int, int]) -> None:
+        """Sort the segments and refuse those that are not the ids and areas `found` in the map."""
         object.__setattr__(self, "segments", tuple(sorted(self.segments, key=lambda s: s.id)))
-        found = count_ids(ids) if counted is None else counted
         listed = [s.id for s in self.segments]
         if len(set(listed)) < len(listed):
             twice = [i for i in listed if listed.count(i) > 1][:2]
@@ -112,12 +117,32 @@ class Panoptic:
         Raises:
             ValueError: an id in the map has no category.
         """
-        areas, scores, crowds = count_ids(np.asarray(ids)), scores or {}, set(crowds)
+        areas = count_ids(np.asarray(ids))
+        return cls._of_areas(ids, areas, category_ids, taxonomy, pixel_size_um, scores, crowds)
+
+    @classmethod
+    def _of_areas(
+        cls,
+        ids: np.ndarray,
+        areas: Mapping[int, int],
+        category_ids: Mapping[int, int],
+        taxonomy: Taxonomy,
+        pixel_size_um: float | None = None,
+        scores: Mapping[int, float] | None = None,
+        crowds: Iterable[int] = (),
+    ) -> Panoptic:
+        """`from_ids` for those in this package who have just counted the pixels of each id; nobody counts again."""
+        scores, crowds = scores or {}, set(crowds)
         missing = sorted(set(areas) - set(category_ids))
         if missing:
             raise ValueError(f"each id in the map needs a category, {missing[:5]} have none")
         segments = tuple(Segment(i, category_ids[i], scores.get(i), a, i in crowds) for i, a in areas.items())
-        return cls(ids, segments, taxonomy, pixel_size_um, areas)
+        new = object.__new__(cls)  # past `__post_init__`, which would count
+        for name, value in (("segments", segments), ("taxonomy", taxonomy), ("pixel_size_um", pixel_size_um)):
+            object.__setattr__(new, name, value)
+        new._take(ids)
+        new._agree(areas)
+        return new
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,1 +1,11 @@
 """Interactive pictures for notebooks. They take results or a callable and never load models. No torch."""
+
+from pano_med.widgets.fusion_lab import FusionLab
+from pano_med.widgets.guess import Guess
+from pano_med.widgets.lens import LayerLens
+from pano_med.widgets.quiz import StuffThingsQuiz
+from pano_med.widgets.separation import SeparationLab
+from pano_med.widgets.upload import PictureUpload
+from pano_med.widgets.viewer import PanopticViewer
+
+__all__ = ["FusionLab", "Guess", "LayerLens", "PanopticViewer", "PictureUpload", "SeparationLab", "StuffThingsQuiz"]

@@ -1,0 +1,140 @@
+"""`make book`: lessons with their pictures, guides and the reference of all public doors as one static site.
+
+Everything is copied to `build/book/source` in the places it has in the repository, so links between files hold, and
+Sphinx makes `build/book/html` of it. The site asks nothing of other machines.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+import nbformat
+import yaml
+from sphinx.cmd.build import build_main
+
+ROOT = Path(__file__).parents[2]
+BOOK = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "notebooks"))
+from execute import NOTEBOOKS, executed  # noqa: E402  the folder of notebooks is no package
+
+#: What the site shows, beside the lessons.
+PAGES = ("README.md", "CHANGELOG.md", "docs/*.md", "docs/*.png", "data_cards/*.md", "pano_med/weights/*.md")
+#: A page outside the site's frame: links lead to it as it is, and the lesson shows it in place of a picture.
+LAB = "docs/fusion_lab.html"
+ALONE = (r"\[([^\]]+)\]\(((?:\.\./)?" + re.escape(LAB) + r")\)", r'<a href="\2">\1</a>')
+FRAME = f'<iframe class="lab" title="Fusion lab: try it here" src="../{LAB}" loading="lazy"></iframe>'
+#: The public doors, in the order of the tour.
+DOORS = (
+    *("types", "predict", "fusion", "metrics", "pictures", "formats", "outputs", "report", "tiles", "models"),
+    *("weights", "data", "transforms", "synthetic", "training", "lessons", "check", "widgets"),
+)
+#: In the text of a lesson: the badge becomes a plain link, places to link to become MyST's (and differ from lesson to
+#: lesson), and what is meant for teachers goes.
+TEXT = (
+    (r"(colab\.research\.google\.com/\S+/notebooks/)instructor/", r"\1"),
+    (r"\[!\[([^\]]*)\]\([^)]*\)\]\((https?://[^)]*)\)", r"[\1](\2)"),
+    (r'<a id="([^"]+)"></a>\n', r"(NAME-\1)="),
+    (r"\]\(#", "](#NAME-"),
+    (r"\n\*Instructor's notebook:[^\n]*\*\n", "\n"),
+)
+SOLUTION = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+VIEW = "application/vnd.jupyter.widget-view+json"
+#: The class of the picture that a widget leaves beside its view.
+STILL = "pano-still-"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Builds the site; returns Sphinx's exit status, where a warning is an error."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "book")
+    out = parser.parse_args(arguments).out
+    source, site = out / "source", out / "html"
+    for folder in (source, site):
+        shutil.rmtree(folder, ignore_errors=True)
+    gather(source)
+    status = build_main(["-c", str(BOOK), "--fail-on-warning", "--quiet", str(source), str(site)])
+    if (ROOT / LAB).exists():
+        shutil.copyfile(ROOT / LAB, site / LAB)
+    if status == 0:
+        print(f"the book: {site / 'index.html'}")
+    return status
+
+
+def gather(source: Path) -> None:
+    """Writes every page of the site, as Markdown or as an executed notebook, into `source`."""
+    for pattern in PAGES:
+        for path in sorted(ROOT.glob(pattern)):
+            target = source / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    shutil.copyfile(BOOK / "index.md", source / "index.md")
+    for card in (source / "data_cards").glob("*.md"):
+        card.write_text(facts_shown(card.read_text("utf-8")), "utf-8")
+    readme = source / "README.md"
+    readme.write_text(readme.read_text("utf-8").replace("](data_cards)", "](index.md)"), "utf-8")
+    for page in source.rglob("*.md"):
+        page.write_text(re.sub(*ALONE, page.read_text("utf-8")), "utf-8")
+    (source / "notebooks").mkdir()
+    for path in sorted((NOTEBOOKS / "instructor").glob("*.ipynb")):
+        notebook = for_reading(nbformat.read(executed(path), as_version=4), path.stem)
+        nbformat.write(notebook, source / "notebooks" / path.name)
+    (source / "api").mkdir()
+    for number, door in enumerate(DOORS):
+        (source / "api" / f"{number:02}_{door}.md").write_text(reference(f"pano_med.{door}"), "utf-8")
+
+
+def for_reading(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    """A lesson as a page: no install cell, solutions folded away, links and pictures that need nobody else."""
+    notebook.cells = [cell for cell in notebook.cells if "install" not in cell.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.pop("attachments", None)
+            for old, new in TEXT:
+                cell.source = re.sub(old, new.replace("NAME", name), cell.source)
+        else:
+            cell.outputs = list(_still(cell.outputs))
+            if "FusionLab(" in cell.source and (ROOT / LAB).exists():
+                cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": FRAME})]
+            if "solution" in cell.metadata.get("tags", []):
+                cell.metadata["tags"] = ["hide-input"]
+                cell.metadata["mystnb"] = SOLUTION
+    return notebook
+
+
+def _still(outputs: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
+    """Outputs without live views: a widget is its picture or, if it has none, its text."""
+    for output, after in zip_longest(outputs, outputs[1:]):
+        if VIEW in output.get("data", {}):
+            if STILL in "".join((after or {}).get("data", {}).get("text/html", "")):
+                continue
+            del output.data[VIEW]
+        yield output
+
+
+def facts_shown(card: str) -> str:
+    """A data card with its front matter as a table at the end, where a reader sees it."""
+    _, front, text = card.split("---\n", 2)
+    rows = [f"| {name} | {_plain(value)} |" for name, value in yaml.safe_load(front).items()]
+    return "\n".join([text.strip(), "", "## Facts", "| | |", "|---|---|", *rows, ""])
+
+
+def _plain(value: object) -> str:
+    """YAML's values as a reader would write them, for one cell of a table."""
+    if isinstance(value, dict):
+        return "<br>".join(f"{name}: {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return "<br>".join(_plain(inner) for inner in value)
+    return str(value).replace("|", "\\|")
+
+
+def reference(module: str) -> str:
+    """The page of one public door: its own words, then everything that it lists in `__all__`."""
+    return f"# {module}\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""What every notebook begins with: the opening cell, the install cell, the contents, and the rule for minutes."""
+
+import base64
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+import pano_med
+
+_HERE = Path(__file__).resolve().parent
+_PROJECT = tomllib.loads((_HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+REPOSITORY: str = _PROJECT["project"]["urls"]["Repository"]
+TAG = f"v{pano_med.__version__}"
+
+#: The rule for minutes. Reading: plain prose at 180 words a minute; code is read at 15 lines a minute; a guess takes
+#: a minute; the machine's time is waited for. An exercise takes three minutes. Both sums are rounded up to fives.
+WORDS_A_MINUTE = 180
+LINES_A_MINUTE = 15
+MINUTES_A_GUESS = 1
+MINUTES_AN_EXERCISE = 3
+
+_BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="132" height="24" role="img" aria-label="Open in Colab">
+<rect width="132" height="24" rx="4" fill="#24292f"/>
+<text x="66" y="16.5" fill="#fff" text-anchor="middle" font-family="sans-serif" font-size="13">▶ Open in Colab</text>
+</svg>
+"""
+
+
+def minutes(texts: list[str], codes: list[str], exercises: int, seconds: float) -> tuple[int, int]:
+    """Teaching and exercise minutes, each rounded up to five.
+
+    Args:
+        texts: the Markdown cells that students see.
+        codes: the code cells that students read, without stubs and solutions.
+        exercises: how many there are.
+        seconds: measured run time of the instructor's notebook.
+    """
+    words = sum(len(re.findall(r"\w[\w'-]*", text)) for text in texts)
+    lines = sum(1 for code in codes for line in code.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    guesses = sum(len(re.findall(r"\bGuess\(", code)) for code in codes)
+    teaching = words / WORDS_A_MINUTE + lines / LINES_A_MINUTE + guesses * MINUTES_A_GUESS + seconds / 60
+    return _fives(teaching), _fives(exercises * MINUTES_AN_EXERCISE)
+
+
+def _fives(value: float) -> int:
+    return 5 * math.ceil(round(value, 6) / 5)
+
+
+def headings(cells: list[NotebookNode]) -> list[tuple[int, str]]:
+    """(level, text) of every heading in the Markdown cells; code blocks are no headings."""
+    found = []
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            text = re.sub(r"^(```|~~~).*?^\1", "", cell.source, flags=re.DOTALL | re.MULTILINE)
+            found += [(len(m[1]), m[2].strip()) for m in re.finditer(r"^(#{1,6})\s+(.+?)\s*#*$", text, re.MULTILINE)]
+    return found
+
+
+def contents(cells: list[NotebookNode]) -> list[str]:
+    """The headings of level 2."""
+    return [text for level, text in headings(cells) if level == 2]
+
+
+def anchor(heading: str) -> str:
+    """The name that a heading's link leads to."""
+    return "s-" + re.sub(r"\W+", "-", heading.lower()).strip("-")
+
+
+def anchored(cell: NotebookNode) -> NotebookNode:
+    """The cell with a link target before each heading of level 2."""
+    if cell.cell_type == "markdown":
+        for text in contents([cell]):
+            mark = f'<a id="{anchor(text)}"></a>\n\n'
+            cell.source = re.sub(
+                rf"^##\s+{re.escape(text)}\s*#*$", lambda m, k=mark: k + m[0], cell.source, count=1, flags=re.MULTILINE
+            )
+    return cell
+
+
+def opening_cell(
+    header: dict[str, Any], number: int, path: str, time: tuple[int, int], sections: list[str], kind: str
+) -> NotebookNode:
+    """The first cell: title, badge, what is learnt, minutes, prerequisites, contents.
+
+    Args:
+        header: the master's.
+        number: the lesson's.
+        path: the notebook's own, from the repository's root.
+        time: teaching and exercise minutes.
+        sections: headings of level 2, in order.
+        kind: "student" or "instructor".
+    """
+    link = f"{REPOSITORY.replace('https://github.com', 'https://colab.research.google.com/github')}/blob/{TAG}/{path}"
+    learn = "\n".join(f"- {line}" for line in header["learn"])
+    listed = "\n".join(f"1. [{text}](#{anchor(text)})" for text in sections)
+    note = "\n*Instructor's notebook: the solutions are filled in.*\n" if kind == "instructor" else ""
+    source = (
+        f"# {number:02d} · {header['title']}\n\n[![Open in Colab](attachment:colab.svg)]({link})\n{note}\n"
+        f"**What you will learn**\n\n{learn}\n\n"
+        f"**Time**: about {time[0]} minutes of teaching and {time[1]} minutes of exercises.\n\n"
+        f"**Before you start**: {header['prerequisites']}\n\n**Contents**\n\n{listed}"
+    )
+    badge = {"colab.svg": {"image/svg+xml": base64.b64encode(_BADGE.encode()).decode("ascii")}}
+    return nbformat.v4.new_markdown_cell(source, attachments=badge)
+
+
+def install_cell() -> NotebookNode:
+    """The second cell, which makes pano_med importable wherever it is not."""
+    source = (_HERE / "install_cell.py").read_text(encoding="utf-8").rstrip()
+    source = source.replace("{repository}", REPOSITORY).replace("{tag}", TAG)
+    return nbformat.v4.new_code_cell(source, metadata={"tags": ["install"]})

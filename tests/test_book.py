@@ -1,0 +1,150 @@
+"""The book: built without a warning, readable on a telephone, and asking nothing of other machines."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from lab import Faults
+
+pytest.importorskip("myst_nb", reason="Sphinx and its friends come with the [book] extra")
+ROOT = Path(__file__).parents[1]
+BOOK = ROOT / "docs" / "book"
+LESSONS = sorted(p.stem for p in (ROOT / "notebooks" / "instructor").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def make_book() -> Iterator[Any]:
+    """docs/book/make_book.py as a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BOOK))
+        yield pytest.importorskip("make_book")
+
+
+def _lesson(*cells: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    return nbformat.v4.new_notebook(cells=list(cells))
+
+
+def test_a_lesson_loses_what_only_a_notebook_needs(make_book: Any) -> None:
+    text = (
+        "# 01 · Stuff\n\n[![Open in Colab](attachment:colab.svg)](https://colab.research.google.com/github/a/b/blob/v1/"
+        "notebooks/instructor/01_x.ipynb)\n\n*Instructor's notebook: the solutions are filled in.*\n\n"
+        "1. [Cups](#s-cups)"
+    )
+    page = make_book.for_reading(
+        _lesson(
+            nbformat.v4.new_markdown_cell(text, attachments={"colab.svg": {"image/svg+xml": "PHN2Zy8+"}}),
+            nbformat.v4.new_code_cell("pip", metadata={"tags": ["install"]}),
+            nbformat.v4.new_markdown_cell('<a id="s-cups"></a>\n\n## Cups'),
+            nbformat.v4.new_code_cell("def f(): ...", metadata={"tags": ["solution"], "exercise": "1.1"}),
+        ),
+        "01_x",
+    )
+    top, cups, solution = page.cells
+    link = "[Open in Colab](https://colab.research.google.com/github/a/b/blob/v1/notebooks/01_x.ipynb)"
+    assert top.source == f"# 01 · Stuff\n\n{link}\n\n\n1. [Cups](#01_x-s-cups)"
+    assert cups.source == "(01_x-s-cups)=\n## Cups"
+    assert "attachments" not in top
+    assert solution.metadata.tags == ["hide-input"]
+
+
+def test_a_widget_becomes_its_picture_or_its_words(make_book: Any) -> None:
+    def output(**data: Any) -> nbformat.NotebookNode:
+        return nbformat.v4.new_output("display_data", {key.replace("_", "/"): value for key, value in data.items()})
+
+    view = output(text_plain="a widget")
+    view.data[make_book.VIEW] = {"model_id": "x"}
+    still = output(text_html='<img class="pano-still-1">')
+    page = make_book.for_reading(
+        _lesson(
+            nbformat.v4.new_code_cell("viewer", outputs=[view, still]),
+            nbformat.v4.new_code_cell("guess", outputs=[view.copy()]),
+        ),
+        "01_x",
+    )
+    assert page.cells[0].outputs == [still]
+    assert page.cells[1].outputs == [output(text_plain="a widget")]
+
+
+def test_the_facts_of_a_card_are_read_by_people_too(make_book: Any) -> None:
+    card = "---\nname: x\ncounts: {samples: 4, nuclei: 16}\nlabel_faults:\n  - a|b\n  - c\n---\n\n# Title\n\nText.\n"
+    shown = make_book.facts_shown(card)
+    assert shown.startswith("# Title\n\nText.")
+    assert "| counts | samples: 4<br>nuclei: 16 |" in shown
+    assert "| label_faults | a\\|b<br>c |" in shown
+
+
+def test_formulas_are_mathml_or_an_error(make_book: Any) -> None:
+    conf = pytest.importorskip("conf")
+    assert "<mfrac>" in conf.mathml(r"\frac{a}{b}", inline=True)
+    assert conf.mathml(r"\sigma", inline=False).startswith('<div class="math"><math')
+    with pytest.raises(ValueError, match="a command that MathML does not know: .nonsense"):
+        conf.mathml(r"\nonsense{a}", inline=True)
+
+
+def test_the_reference_lists_every_public_door(make_book: Any) -> None:
+    rooms = {p.stem if p.is_file() else p.name for p in (ROOT / "pano_med").glob("[a-z]*")} - {"cli", "demo"}
+    assert set(make_book.DOORS) == rooms, "a new room gets a page of reference"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built book; notebooks that ran already are not run again."""
+    out = tmp_path_factory.mktemp("book")
+    command = [sys.executable, str(BOOK / "make_book.py"), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out / "html"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1280])
+def test_every_page_fits_and_asks_for_nothing(browser: Any, site: Path, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    faults = Faults(context)
+    page = context.new_page()
+    pages = sorted(site.rglob("*.html"))
+    assert {"index.html", "README.html", "tour.html", *(f"{name}.html" for name in LESSONS)} <= {p.name for p in pages}
+    for path in pages:
+        page.goto(path.as_uri())
+        seen = page.evaluate(SEEN)
+        assert seen["width"] <= width, f"{path.name} is {seen['width']} px wide"
+        assert seen["broken"] == [], path.name
+        assert seen["mute"] == [], path.name
+        assert seen["viewport"] or path.name == "fusion_lab.html", path.name
+        faults.check_clean()
+    context.close()
+
+
+#: How wide a page is, which pictures are not there, and which have no alt text.
+SEEN = """() => ({
+  width: document.documentElement.scrollWidth,
+  broken: [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src.slice(0, 100)),
+  mute: [...document.images].filter(i => !i.alt.trim()).map(i => i.src.slice(0, 100)),
+  viewport: !!document.querySelector('meta[name=viewport]'),
+})"""
+
+
+@pytest.mark.browser
+def test_the_search_works_without_a_server(browser: Any, site: Path) -> None:
+    page = browser.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.get_by_role("textbox", name="Search").fill("merge_heuristic")
+    page.keyboard.press("Enter")
+    page.locator("#search-results li a").first.wait_for()
+    page.close()
+
+
+@pytest.mark.browser
+def test_solutions_are_folded_away_until_asked_for(browser: Any, site: Path) -> None:
+    page = browser.new_page()
+    page.goto((site / "notebooks" / f"{LESSONS[0]}.html").as_uri())
+    fold = page.get_by_text("Show the solution").first
+    code = page.locator("details:has-text('Show the solution') .highlight").first
+    assert not code.is_visible()
+    fold.click()
+    assert code.is_visible()
+    page.close()
