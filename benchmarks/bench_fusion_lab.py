@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from lab import CHROMIUM, FLAGS, start_lab  # noqa: E402  (the desk of the browser tests)
+from lab import CHROMIUM, FLAGS, start_lab
 
 SIDE, STEPS, TARGET = 512, 12, 0.150
 CELL = f"""

@@ -3,10 +3,15 @@ import importlib, subprocess, sys
 from importlib import metadata, util
 
 
+class PleaseRead(Exception):
+    def _render_traceback_(self):  # Jupyter shows the sentence, and no lines of code around it
+        return [str(self)]
+
+
 def stop_if_numpy_was_swapped():
     loaded = getattr(sys.modules.get("numpy"), "__version__", None)
     if loaded and loaded != metadata.version("numpy"):
-        raise SystemExit("numpy was swapped under this kernel: restart it (menu Runtime or Kernel), then run this again.")
+        raise PleaseRead("numpy was swapped under this kernel: restart it (menu Runtime or Kernel), then run this again.")
 
 
 stop_if_numpy_was_swapped()
@@ -15,6 +20,6 @@ if util.find_spec("pano_med") is None:
     # What the kernel has of these stays as it is: named with their versions, pip may not swap them.
     wanted += [f"{name}=={metadata.version(name)}" for name in ("numpy", "torch", "torchvision") if util.find_spec(name)]
     if subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wanted]).returncode:
-        raise SystemExit("pano_med could not be installed: see the lines above. Is there an internet connection?")
+        raise PleaseRead("pano_med could not be installed: see the lines above. Is there an internet connection?")
     importlib.invalidate_caches()
     stop_if_numpy_was_swapped()

@@ -24,12 +24,6 @@ LINES_A_MINUTE = 15
 MINUTES_A_GUESS = 1
 MINUTES_AN_EXERCISE = 3
 
-_BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="132" height="24" role="img" aria-label="Open in Colab">
-<rect width="132" height="24" rx="4" fill="#24292f"/>
-<text x="66" y="16.5" fill="#fff" text-anchor="middle" font-family="sans-serif" font-size="13">▶ Open in Colab</text>
-</svg>
-"""
-
 
 def minutes(texts: list[str], codes: list[str], exercises: int, seconds: float) -> tuple[int, int]:
     """Teaching and exercise minutes, each rounded up to five.
@@ -100,12 +94,13 @@ def opening_cell(
     listed = "\n".join(f"1. [{text}](#{anchor(text)})" for text in sections)
     note = "\n*Instructor's notebook: the solutions are filled in.*\n" if kind == "instructor" else ""
     source = (
-        f"# {number:02d} · {header['title']}\n\n[![Open in Colab](attachment:colab.svg)]({link})\n{note}\n"
+        f"# {number:02d} · {header['title']}\n\n[![Open in Colab](attachment:colab.png)]({link})\n{note}\n"
         f"**What you will learn**\n\n{learn}\n\n"
         f"**Time**: about {time[0]} minutes of teaching and {time[1]} minutes of exercises.\n\n"
         f"**Before you start**: {header['prerequisites']}\n\n**Contents**\n\n{listed}"
     )
-    badge = {"colab.svg": {"image/svg+xml": base64.b64encode(_BADGE.encode()).decode("ascii")}}
+    picture = base64.b64encode((_HERE / "colab.png").read_bytes()).decode("ascii")
+    badge = {"colab.png": {"image/png": picture}}  # inside the notebook: opening it asks nobody for a picture
     return nbformat.v4.new_markdown_cell(source, attachments=badge)
 
 

@@ -42,7 +42,7 @@ def drive_upload(notebook: Notebook, widget: Any) -> None:
     expect(field).to_have_value("")  # the file does not know its pixel size
     widget.get_by_label("the whole, smaller").check()
     expect(status).to_contain_text("the whole, made smaller")
-    expect(widget.locator("img")).to_have_attribute("alt", status.inner_text())
+    expect(widget.locator(".pano-upload-picture")).to_have_attribute("alt", status.inner_text())
 
     chooser.focus()  # from here on the keyboard only
     page.keyboard.press("Tab")

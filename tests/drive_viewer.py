@@ -23,38 +23,48 @@ def drive_viewer(notebook: Notebook, widget: Any) -> None:
     expect(widget.locator(".pano-fault")).to_be_empty()
 
 
+def seen(canvas: Any) -> tuple[float, ...]:
+    """Zoom, and the row and column in the middle of the canvas."""
+    place = str(canvas.evaluate("async c => (await new Promise(requestAnimationFrame), c.dataset.seen)"))
+    return tuple(map(float, place.split()))
+
+
 def use_pointer(notebook: Notebook, widget: Any, status: Any, canvas: Any) -> None:
     """Hover, a row's click, drag and wheel; the wheel does nothing before the picture has the focus."""
     page, box = notebook.page, canvas.bounding_box()
     middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.move(*middle)
     expect(status).to_have_text(re.compile(r"void|\d px"))
-    before = ink(canvas)
-    page.mouse.wheel(0, -120)
+    start = seen(canvas)
+    page.mouse.wheel(0, -20)
     page.wait_for_timeout(150)
-    notebook.show(widget)
-    page.mouse.move(1, 1)
-    assert ink(canvas) == before, "the wheel belongs to the page until the picture is clicked"
+    assert seen(canvas) == start, "the wheel belongs to the page until the picture is clicked"
 
-    row = widget.locator("tr[data-key]").nth(1)
+    row = widget.locator("tr[data-key]").nth(3)
     row.click()
     expect(row).to_have_attribute("aria-selected", "true")
     expect(status).to_contain_text("pinned")
-    zoomed = ink(canvas)
-    assert zoomed != before
+    pinned = seen(canvas)
+    assert pinned[0] > start[0], "a row brings its segment near"
     notebook.show(widget)
     canvas.click()  # a click pins what is there, or takes the pin away; it gives the picture the focus
     page.mouse.wheel(0, -120)
-    page.mouse.move(1, 1)
-    near = ink(canvas)
-    assert near not in (before, zoomed)
+    near = seen(canvas)
+    assert near[0] > pinned[0]
+    box = canvas.bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.move(*middle)
     page.mouse.down()
     page.mouse.move(middle[0] - 60, middle[1] - 40, steps=4)
     page.mouse.up()
-    page.mouse.move(1, 1)
-    assert ink(canvas) != near
+    zoom, *place = seen(canvas)
+    assert zoom == near[0]
+    assert place != list(near[1:])
+    others = widget.get_by_role("application")
+    assert {seen(others.nth(i)) for i in range(others.count())} == {(zoom, *place)}, "all pictures move together"
     widget.get_by_role("button", name="whole picture").click()
+    assert seen(canvas) == start
+    page.mouse.move(1, 1)
 
 
 def use_panel(widget: Any, canvas: Any) -> None:
@@ -94,12 +104,15 @@ def use_keys(notebook: Notebook, status: Any, canvas: Any) -> None:
     expect(status).to_contain_text("pinned")
     keyboard.press("+")
     expect(status).to_contain_text("zoom 1.5")
-    here = ink(canvas)
-    keyboard.press("ArrowRight")
-    keyboard.press("ArrowDown")
-    moved = ink(canvas)
-    keyboard.press("ArrowLeft")
-    keyboard.press("ArrowUp")
-    assert moved != here or ink(canvas) != moved, "one of two opposite ways is open"
+    keyboard.press("+")
+    here = seen(canvas)
+    for there, back in (("ArrowRight", "ArrowLeft"), ("ArrowDown", "ArrowUp")):
+        keyboard.press(there)
+        keyboard.press(there)
+        far = seen(canvas)
+        keyboard.press(back)
+        assert seen(canvas) != far
+    assert seen(canvas)[0] == here[0]
+    keyboard.press("-")
     keyboard.press("-")
     expect(status).to_contain_text("whole picture")

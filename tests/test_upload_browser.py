@@ -5,7 +5,7 @@ from lab import Lab
 
 pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra")
 
-from drive_upload import drive_upload  # noqa: E402  the steps need Playwright
+from drive_upload import drive_upload
 
 pytestmark = pytest.mark.browser
 

@@ -60,6 +60,8 @@ def test_what_does_not_fit_is_named() -> None:
         TypeError, match=r"`panoptic` must be a pano_med.types.Panoptic, got ndarray; Panoptic.fr"
     ):
         PanopticViewer(image(), tissue_map().ids)
+    with pytest.raises(ValueError, match=r"at most 36 megapixels, the image has 7000 x 7000 pixels; show a crop"):
+        PanopticViewer(np.broadcast_to(np.uint8(0), (7000, 7000, 3)), tissue_map())
     other = Taxonomy("other", (Category(1, "tissue", False, OKABE_ITO["sky"]),))
     with pytest.raises(ValueError, match=r"must share one taxonomy, got 'he-core' and 'other'"):
         PanopticViewer(image(), tissue_map(), Panoptic.from_ids(np.zeros((24, 32), int), {}, other))

@@ -107,8 +107,8 @@ print(f"plain {plain:,}, separable {separable_count:,}")
 times_fewer.reveal(round(plain / separable_count, 1))
 
 # %% [markdown]
-# Every weight is used once per cell, so multiplications shrink by the same factor. Seconds need not: the depthwise half
-# reads much memory and computes little. Measure it.
+# Every weight is used once per cell, so multiplications shrink by the same factor. Seconds follow only roughly: they
+# also depend on memory, on the order of the numbers in it, and on what else the machine does. Measure it.
 
 # %%
 x = torch.randn(1, 256, 64, 64).contiguous(memory_format=torch.channels_last)  # the order that the networks use
@@ -504,8 +504,8 @@ print(f"he-nano: {sum(p.numel() for p in net.parameters()):,} parameters, "
 
 # %% [markdown]
 # ## Summary
-# - A separable convolution filters first and mixes afterwards: 8.7 times fewer weights at 256 channels, though not
-#   8.7 times faster.
+# - A separable convolution filters first and mixes afterwards: 8.7 times fewer weights and multiplications at 256
+#   channels. How many seconds that saves must be measured.
 # - The two-way pyramid lets every level hear every other one; an ordinary pyramid lets C4 speak to P4 only.
 # - DPC reaches up to 55 columns with nine weights a branch and channel; its pattern was found for street scenes.
 # - The RPN judges tens of thousands of anchors; suppression and the box head leave one box for each nucleus.

@@ -1,6 +1,7 @@
 """What learners call: `answer`, `hint`, `solution`."""
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +65,7 @@ def _say(identifier: str, judged: Callable[[Exercise], Verdict]) -> Verdict:
 def judge(exercise: Exercise, function: Any) -> Verdict:
     """The verdict on a function, not shown yet."""
     if not callable(function):
-        example = f'check.answer("{exercise.id}", {exercise.right.__name__})'
+        example = f'check.answer("{exercise.id}", {_name(exercise)})'
         text = f"The check takes the function itself, and got {told(function)}. Write its name without brackets"
         return Verdict(exercise.id, "error", f"{text}, as in {example}.")
     fault = misfit(function, exercise.cases[0])
@@ -75,9 +76,15 @@ def judge(exercise: Exercise, function: Any) -> Verdict:
         return Verdict(exercise.id, "error", stopped(function, got[-1].error))
     undone = next((g.error for g in got if isinstance(g.error, NotImplementedError)), None)
     if undone is not None:
-        said = str(undone) or f"exercise {exercise.id}"
-        return Verdict(exercise.id, "todo", f"{said}. Write the function, run its cell, then run this one again.")
+        said = str(undone).removeprefix(f"exercise {exercise.id}: ") or "write the function"
+        return Verdict(exercise.id, "todo", f"{said[0].upper()}{said[1:]}. Run its cell, then run this one again.")
     return _compared(exercise, function, got)
+
+
+def _name(exercise: Exercise) -> str:
+    """What the learner's function is called."""
+    found = re.findall(r"^def (\w+)", solution_of(exercise.id) or "", re.MULTILINE)
+    return found[-1] if found else exercise.right.__name__.lstrip("_")
 
 
 def _compared(exercise: Exercise, function: Callable[..., Any], got: list[Outcome]) -> Verdict:

@@ -1,6 +1,7 @@
 """The answer to an answer, as a box that can be read on a projector and without colour."""
 
 import html
+import re
 
 from pano_med.lessons.show import Shown
 
@@ -8,7 +9,7 @@ from pano_med.lessons.show import Shown
 STATES = {
     "pass": ("✓", "pass", "#009E73"),
     "wrong": ("✗", "not yet", "#D55E00"),
-    "error": ("!", "stopped", "#D55E00"),
+    "error": ("!", "not yet", "#D55E00"),
     "todo": ("…", "not done yet", "#0072B2"),
     "hint": ("?", "hint", "#0072B2"),
     "solution": ("=", "one solution", "#0072B2"),
@@ -33,7 +34,7 @@ class Verdict(Shown):
             f'<div role="status" style="border:1px solid {colour};border-left-width:8px;padding:0.5em 0.8em;'
             'margin:0.3em 0;background:#fff;color:#111;font-size:1.1em;line-height:1.4;max-width:52em">'
             f"<strong>{html.escape(head)}.</strong> "
-            f'<span style="white-space:pre-wrap">{html.escape(message)}</span>{block}</div>',
+            f'<span style="white-space:pre-wrap">{_marked(message)}</span>{block}</div>',
             f"{head}. {message}" + (f"\n{code}" if code else ""),
         )
 
@@ -44,3 +45,8 @@ class Verdict(Shown):
 
     def __bool__(self) -> bool:
         return self.passed
+
+
+def _marked(message: str) -> str:
+    """Escaped, with what stands in `back quotes` set as code."""
+    return re.sub(r"`([^`\n]+)`", r'<code style="color:#111;background:#eee">\1</code>', html.escape(message))

@@ -248,6 +248,7 @@ const pano = (() => {
         const w = Math.round(this.canvas.clientWidth * this.density), h = Math.round(this.canvas.clientHeight * this.density);
         if (!w || !h) return;
         if (this.canvas.width !== w || this.canvas.height !== h) Object.assign(this.canvas, { width: w, height: h });
+        this.canvas.dataset.seen = [this.view.zoom, this.view.row, this.view.col].map((v) => v.toFixed(2)).join(" ");
         this.context.setTransform(1, 0, 0, 1, 0, 0);
         this.context.clearRect(0, 0, w, h);
         this.paint(this);
@@ -410,8 +411,8 @@ const pano = (() => {
         }
         if (!shown[s]) continue;
         const kind = kinds[layer.category[s]], rgb = color ? color(s) : kind.color;
-        if (bold[s] && differs(i, x, y, s, 2 * t, false)) {
-          put(i, differs(i, x, y, s, t, false) ? [0, 0, 0] : [255, 255, 255], 255);
+        if (bold[s] && differs(i, x, y, s, 2 * t, !kind.isthing)) {
+          put(i, differs(i, x, y, s, t, !kind.isthing) ? [0, 0, 0] : [255, 255, 255], 255);
         } else if (differs(i, x, y, s, kind.isthing ? t : Math.max(1, t >> 1), !kind.isthing)) {
           let ink = kind.quiet ? [150, 150, 150] : kind.isthing && lineColor ? lineColor : rgb;
           if (turns[s]) {

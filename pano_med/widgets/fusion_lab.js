@@ -81,39 +81,59 @@ function stroke(s, path, styles) {
   g.restore();
 }
 
-// ---- pictures ---------------------------------------------------------------------------------------------------
-// An offscreen w x h picture; color(i) -> [r, g, b, a] or null.
-function picture(w, h, color) {
-  const canvas = pano.el("canvas", { width: w, height: h }), data = new ImageData(w, h);
-  for (let i = 0, j = 0; i < w * h; i++, j += 4) {
-    const c = color(i);
-    if (c) { data.data[j] = c[0]; data.data[j + 1] = c[1]; data.data[j + 2] = c[2]; data.data[j + 3] = c[3] ?? 255; }
-  }
-  canvas.getContext("2d").putImageData(data, 0, 0);
-  return canvas;
-}
-// Blue below 0, white at 0, orange above; full at `limit`.
-function heat(value, limit) {
-  const t = Math.min(1, Math.abs(value) / limit) ** 0.8, end = value < 0 ? BLUE : ORANGE;
-  return [255 + (end[0] - 255) * t, 255 + (end[1] - 255) * t, 255 + (end[2] - 255) * t];
-}
+// ---- pictures: painted in the device pixels of a stage, from typed arrays and look-up tables, so that a slider is quick ----
+const rgba = ([red, green, blue], alpha = 255) => ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+const INK = rgba([0, 0, 0]), PAPER = rgba([255, 255, 255]), GREY = rgba([95, 95, 95]);
+// Blue below 0, white at 0, orange above; 1025 steps from -limit to +limit.
+const HEAT = Uint32Array.from({ length: 1025 }, (_, i) => {
+  const v = (i - 512) / 512, t = Math.abs(v) ** 0.8, end = v < 0 ? BLUE : ORANGE;
+  return rgba(end.map((c) => Math.round(255 + (c - 255) * t)));
+});
 function limitOf(values) { // a round number that few absolute values exceed
   const sorted = Float32Array.from(values, Math.abs).sort(), high = sorted[Math.floor(0.98 * (sorted.length - 1))] || 1;
   return [0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 40, 60, 80].find((v) => v >= high) || Math.ceil(high);
 }
-const scratch = pano.el("canvas");
-function hatch(s, mask, color, gap) { // stripes where the offscreen picture `mask` is opaque
-  const { width: w, height: h } = s.canvas, g = scratch.getContext("2d"), d = s.density;
-  Object.assign(scratch, { width: w, height: h });
-  Object.assign(g, { strokeStyle: color, lineWidth: 2 * d });
-  g.beginPath();
-  for (let x = -h; x < w; x += gap * d) { g.moveTo(x, h); g.lineTo(x + h, 0); }
-  g.stroke();
-  const { k, left, top } = s.frame;
-  Object.assign(g, { globalCompositeOperation: "destination-in", imageSmoothingEnabled: false });
-  g.drawImage(mask, left, top, s.view.width * k, s.view.height * k);
-  g.globalCompositeOperation = "source-over";
-  s.context.drawImage(scratch, 0, 0);
+const scratch = pano.el("canvas"), scratchContext = scratch.getContext("2d", { willReadFrequently: true });
+// Calls color(index, left, up, right, down, x, y) for each device pixel of the picture: indices into an array of the
+// picture's size, of the pixel and of those `reach` device pixels to its sides; lays the colours over the stage.
+function paintPixels(s, reach, color) {
+  const { k, left, top } = s.frame, { width: W, height: H } = s.view;
+  const x0 = Math.max(0, Math.ceil(left)), x1 = Math.min(s.canvas.width, Math.floor(left + W * k));
+  const y0 = Math.max(0, Math.ceil(top)), y1 = Math.min(s.canvas.height, Math.floor(top + H * k)), w = x1 - x0, h = y1 - y0;
+  if (w < 1 || h < 1) return;
+  const place = (n, zero, from, most) => Int32Array.from({ length: n }, (_, i) => Math.min(most - 1, Math.floor((i + zero + 0.5 - from) / k)));
+  const cols = place(w, x0, left, W), rows = place(h, y0, top, H), image = new ImageData(w, h), out = new Uint32Array(image.data.buffer);
+  for (let y = 0, i = 0; y < h; y++) {
+    const base = rows[y] * W, up = rows[Math.max(0, y - reach)] * W, down = rows[Math.min(h - 1, y + reach)] * W;
+    for (let x = 0; x < w; x++, i++) {
+      const col = cols[x], before = cols[x < reach ? 0 : x - reach], after = cols[x + reach < w ? x + reach : w - 1];
+      out[i] = color(base + col, base + before, up + col, base + after, down + col, x, y);
+    }
+  }
+  if (scratch.width !== w || scratch.height !== h) Object.assign(scratch, { width: w, height: h });
+  scratchContext.putImageData(image, 0, 0);
+  s.context.drawImage(scratch, x0, y0);
+}
+// A map of codes. look: ink of each code, key (a line is drawn where keys differ), stripe (1: grey stripes).
+// extra: pixels with black stripes, or null.
+function paintMap(s, codes, { ink, key, stripe }, extra = null) {
+  const t = Math.max(1, Math.round(s.density));
+  paintPixels(s, t, (i, left, up, right, down, x, y) => {
+    const v = codes[i], q = key[v];
+    if (q !== key[codes[left]] || q !== key[codes[up]]) return INK;
+    if (extra && extra[i] && (x + 10000 * t - y) % (5 * t) < 2 * t) return INK;
+    if (q !== key[codes[right]] || q !== key[codes[down]]) return PAPER;
+    return stripe[v] && (x + y) % (7 * t) < 2 * t ? GREY : ink[v];
+  });
+}
+// Values from blue to orange, with a black line where the sign changes; nothing at -Infinity.
+function paintValues(s, values, limit) {
+  const scale = 512 / limit;
+  paintPixels(s, Math.max(1, Math.round(1.5 * s.density)), (i, left, up) => {
+    const v = values[i], positive = v > 0;
+    if (positive !== values[left] > 0 || positive !== values[up] > 0) return INK;
+    return v === -Infinity ? 0 : HEAT[512 + Math.max(-512, Math.min(512, Math.round(v * scale)))];
+  });
 }
 function number(v) {
   if (v === 0) return "0";
@@ -151,6 +171,7 @@ async function render({ model, el: host }) {
       const w = x1 - x0, h = y1 - y0, take = () => data.subarray(next, next += w * h);
       own.at.set(Number(i), { x0, y0, w, h, a: take(), ...(found.fused ? { b: take(), fl: take() } : {}) });
     }
+    own.limit = limitOf(data); // of all three kinds of logits: FL are the largest
     windows[rule] = own;
   }
   // A rule may name another rule's windows before they were read: names always point backwards, so this is complete.
@@ -206,16 +227,14 @@ async function render({ model, el: host }) {
   async function show(answer, quiet = false) {
     const mine = ++turn, maps = new Uint16Array(await inflate(answer.maps));
     if (mine !== turn) return; // a newer one came
-    const before = shown, owner = Uint16Array.from(maps, (v) => v & OWNER);
-    const ink = Array.from({ length: stuff + 1 + instances.length }, (_, o) => (o ? [...kindOf(o).color, o > stuff ? 215 : 95] : null));
-    const final = Uint16Array.from(maps, (v) => (v & VOID ? 0 : v & OWNER));
-    shown = { ...answer, owner, final, maps,
-      winner: picture(W, H, (i) => ink[owner[i]]),
-      things: picture(W, H, (i) => (owner[i] > stuff ? ink[owner[i]] : null)),
-      left: picture(W, H, (i) => (maps[i] & LEFTOVER ? [0, 0, 0] : null)),
-      last: picture(W, H, (i) => ink[final[i]] && [...ink[final[i]].slice(0, 3), final[i] > stuff ? 170 : 80]),
-      gap: picture(W, H, (i) => (final[i] ? null : [255, 255, 255])),
-      lines: borders(owner, W, H), thingLines: borders(owner.map((o) => (o > stuff ? o : 0)), W, H), finalLines: borders(final, W, H), letters: letterPlaces(final) };
+    const before = shown, owner = new Uint16Array(W * H), final = new Uint16Array(W * H);
+    for (let i = 0; i < maps.length; i++) {
+      owner[i] = maps[i] & OWNER;
+      final[i] = maps[i] & VOID ? 0 : owner[i];
+    }
+    shown = { ...answer, owner, final, maps, letters: letterPlaces(final) };
+    shown.values = bestValues();
+    shown.paths = outlines();
     compare();
     renew();
     if (!quiet) f.say(summary(before));
@@ -267,11 +286,6 @@ async function render({ model, el: host }) {
     s.context.fillStyle = `rgba(255, 255, 255, ${white})`;
     s.context.fillRect(left, y, W * k, H * k);
   };
-  const layOver = (s, offscreen) => {
-    const { k, left, top: y } = s.frame;
-    s.context.imageSmoothingEnabled = false;
-    s.context.drawImage(offscreen, left, y, s.view.width * k, s.view.height * k);
-  };
   const mark = (s) => { // the chosen instance, in every picture
     if (chosen !== null && instances[chosen].outline) stroke(s, instances[chosen].outline, [["white", 6], ["black", 3]]);
   };
@@ -282,14 +296,27 @@ async function render({ model, el: host }) {
       if (only(owner) && !kind.quiet && Math.sqrt(area) * k > 24 * s.density) pano.text(s, kind.letter, left + col * k, y + row * k, owner > stuff ? 13 : 18);
     }
   };
-  const classes = picture(W, H, (i) => [...kinds[channels[best[i]]].color, 130]);
-  const classLines = borders(best, W, H), classLetters = letterPlaces(Uint16Array.from(best, (c) => c + 1));
+  // Ink, key and stripes of every code; tables of all 65536 codes, made once.
+  const look = (paint) => {
+    const table = { ink: new Uint32Array(65536), key: new Uint16Array(65536), stripe: new Uint8Array(65536) };
+    for (let v = 0; v < 65536; v++) {
+      const owner = v & OWNER;
+      if (owner <= stuff + instances.length) [table.ink[v], table.key[v], table.stripe[v]] = paint(owner, v);
+    }
+    return table;
+  };
+  const inkOf = (owner, things, region) => (owner ? rgba(kindOf(owner).color, owner > stuff ? things : region) : 0);
+  const winnerLook = look((o) => [inkOf(o, 215, 95), o, 0]);
+  const thingLook = look((o, v) => (o > stuff ? [inkOf(o, 215, 0), o, 0] : [0, 0, v & LEFTOVER ? 1 : 0]));
+  const finalLook = look((o, v) => (v & VOID || !o ? [PAPER, 0, 1] : [inkOf(o, 170, 80), o, 0]));
+  const classMap = Uint16Array.from(best, (c) => c + 1), classLetters = letterPlaces(classMap);
+  const classLook = { ink: Uint32Array.from([0, ...channels.map((c) => rgba(kinds[c].color, 130))]),
+    key: Uint16Array.from(["", ...channels], (_, c) => c), stripe: new Uint8Array(channels.length + 1) };
   let classHeat = null;
   function paintSemantic(s) {
-    if (classHeat) { layOver(s, classHeat.picture); stroke(s, classHeat.zero, [["black", 1.6]]); cells(s, classHeat.values, W, H, 14); mark(s); return; }
+    if (classHeat) { paintValues(s, classHeat.values, classHeat.limit); cells(s, classHeat.values, W, H, 14); mark(s); return; }
     s.drawPicture(photo);
-    layOver(s, classes);
-    stroke(s, classLines, [["white", 2.6], ["black", 1]]);
+    paintMap(s, classMap, classLook);
     const { k, left, top: y } = s.frame;
     for (const [c, col, row, area] of classLetters) {
       const kind = kinds[channels[c - 1]];
@@ -300,11 +327,9 @@ async function render({ model, el: host }) {
   function paintInstances(s) {
     dim(s, 0.15);
     const { k, left, top: y } = s.frame;
-    instances.forEach((thing, i) => {
-      if (!thing.outline) return;
-      const ok = shown.fates[i][0], color = `rgb(${kinds[thing.category].color})`;
-      stroke(s, thing.outline, ok ? [["white", 4.5], [color, 2.8]] : [["white", 3.5], ["black", 1.8, [4, 3]]]);
-    });
+    for (const [color, path] of shown.paths) {
+      stroke(s, path, color ? [["white", 4.5], [color, 2.8]] : [["white", 3.5], ["black", 1.8, [4, 3]]]);
+    }
     mark(s);
     instances.forEach((thing, i) => {
       const [x0, y0, x1, y1] = thing.box, [ok, reason] = shown.fates[i];
@@ -312,46 +337,40 @@ async function render({ model, el: host }) {
       pano.text(s, `${thing.number}${ok ? "" : LETTER[reason]}`, left + ((x0 + x1) / 2) * k, y + ((y0 + y1) / 2) * k, ok ? 12 : 14);
     });
   }
-  function paintFused(s) {
-    if (shown.fused?.for !== shown) shown.fused = fusedPicture();
-    dim(s, 0.75);
-    layOver(s, shown.fused.picture);
-    stroke(s, shown.fused.zero, [["black", 1.4]]);
-    cells(s, shown.fused.value, W, H, 14);
-    mark(s);
+  function outlines() { // [colour or "" for the dropped, all their outlines in one path]
+    const paths = new Map();
+    instances.forEach((thing, i) => {
+      if (!thing.outline) return;
+      const color = shown.fates[i][0] ? `rgb(${kinds[thing.category].color})` : "";
+      if (!paths.has(color)) paths.set(color, new Path2D());
+      paths.get(color).addPath(thing.outline);
+    });
+    return [...paths];
   }
-  function fusedPicture() { // the best FL (or mask logit, where a rule has no FL) of those that competed
+  function bestValues() { // the best FL (or mask logit, where a rule has no FL) of those that competed
     const own = windows[shown.rule], value = new Float32Array(W * H).fill(-Infinity);
     for (const [i, p] of own.at) {
       if (!competed(i)) continue;
       const from = own.fused ? p.fl : p.a;
-      for (let y = 0, j = 0; y < p.h; y++) for (let x = 0; x < p.w; x++, j++) {
-        const n = (p.y0 + y) * W + p.x0 + x;
-        if (from[j] > value[n]) value[n] = from[j];
+      for (let y = 0, j = 0; y < p.h; y++) {
+        for (let x = 0, n = (p.y0 + y) * W + p.x0; x < p.w; x++, n++, j++) if (from[j] > value[n]) value[n] = from[j];
       }
     }
-    const limit = limitOf(value.filter((v) => v > -Infinity));
-    return { for: shown, limit, picture: picture(W, H, (i) => (value[i] > -Infinity ? heat(value[i], limit) : null)),
-      zero: borders(Uint8Array.from(value, (v) => (v > 0 ? 1 : 0)), W, H), value };
+    return value;
   }
-  const paintWinner = (s) => { dim(s, 0.3); layOver(s, shown.winner); stroke(s, shown.lines, [["white", 2.4], ["black", 1]]); letters(s); mark(s); };
-  const paintThings = (s) => {
-    dim(s, 0.6);
-    layOver(s, shown.things);
-    hatch(s, shown.left, "#444", 5);
-    stroke(s, shown.thingLines, [["white", 2.4], ["black", 1]]);
-    letters(s, (owner) => owner > stuff);
+  function paintFused(s) {
+    dim(s, 0.75);
+    paintValues(s, shown.values, windows[shown.rule].limit);
+    cells(s, shown.values, W, H, 14);
     mark(s);
-  };
+  }
+  const paintWinner = (s) => { dim(s, 0.3); paintMap(s, shown.maps, winnerLook); letters(s); mark(s); };
+  const paintThings = (s) => { dim(s, 0.6); paintMap(s, shown.maps, thingLook); letters(s, (owner) => owner > stuff); mark(s); };
   function paintFinal(s) {
     s.drawPicture(photo);
-    layOver(s, shown.last);
-    layOver(s, shown.gap);
-    hatch(s, shown.gap, "#666", 7);
-    stroke(s, shown.finalLines, [["white", 2.4], ["black", 1]]);
+    paintMap(s, shown.maps, finalLook, kept && kept.differs);
     letters(s);
     if (showTruth && truth) stroke(s, truth, [["white", 4.5], ["black", 2.6, [3, 3]]]);
-    if (kept) hatch(s, kept.differs, "#000", 4);
     mark(s);
     pano.drawScaleBar(s, pixel);
   }
@@ -375,8 +394,7 @@ async function render({ model, el: host }) {
   ];
   panels[0].words.after(classChoice);
   function chooseClass(c) {
-    classHeat = c < 0 ? null : { values: plane(c), limit: limitOf(plane(c)), zero: borders(Uint8Array.from(plane(c), (v) => (v > 0 ? 1 : 0)), W, H) };
-    if (classHeat) classHeat.picture = picture(W, H, (i) => heat(plane(c)[i], classHeat.limit));
+    classHeat = c < 0 ? null : { values: plane(c), limit: limitOf(plane(c)) };
     panels[0].words.textContent = c < 0 ? "How much each pixel looks like each class. Show: "
       : `Blue below 0, white 0, orange above, up to ±${classHeat.limit}; black line: 0. Show: `;
     view.changed();
@@ -441,8 +459,6 @@ async function render({ model, el: host }) {
     const pair = limitOf(p.b ? [...p.a, ...p.b] : p.a), old = part;
     part = { ...p, chosen, values: [p.a, p.b, p.fl, local], limits: [pair, pair, p.fl ? limitOf(p.fl) : 1, limitOf(local)],
       won: rings(won, p.w, p.h, 0, 0), any: won.some(Boolean) };
-    part.pictures = part.values.map((v, n) => v && picture(p.w, p.h, (j) => heat(v[j], part.limits[n])));
-    part.zeros = part.values.map((v) => v && borders(Uint8Array.from(v, (x) => (x > 0 ? 1 : 0)), p.w, p.h));
     heats.forEach((s, n) => {
       s.node.hidden = !part.values[n];
       s.words.textContent = `−${part.limits[n]} … 0 … +${part.limits[n]}`;
@@ -465,9 +481,8 @@ async function render({ model, el: host }) {
     }
   }
   function paintHeat(s, n) {
-    if (!part.pictures[n]) return;
-    layOver(s, part.pictures[n]);
-    stroke(s, part.zeros[n], [["black", 1.6]]);
+    if (!part.values[n]) return;
+    paintValues(s, part.values[n], part.limits[n]);
     if (part.any) stroke(s, part.won, [["white", 5], ["black", 3, [6, 4]]]);
     cells(s, part.values[n], part.w, part.h);
   }
@@ -502,9 +517,8 @@ async function render({ model, el: host }) {
   }
   function compare() {
     if (!kept) return;
-    let n = 0;
-    kept.differs = picture(W, H, (i) => (kept.final[i] !== shown.final[i] ? (n++, [0, 0, 0]) : null));
-    kept.count = n;
+    kept.differs = Uint8Array.from(kept.final, (owner, i) => (owner !== shown.final[i] ? 1 : 0));
+    kept.count = kept.differs.reduce((sum, v) => sum + v, 0);
   }
   function scoreboard() {
     const cell = (v) => el("td", { class: "pano-number" }, v), fixed = (v) => (v === null ? "–" : v.toFixed(3));

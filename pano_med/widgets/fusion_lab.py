@@ -199,10 +199,8 @@ class FusionLab(Picture):
             scores = tuple(tuple(row.items()) for row in found["scores"])
             return answers.place((fates, scores, found["void"], maps.place(zlib.decompress(found["maps"]))))
 
-        index = {
-            rule: [[[place(rule, s, o, a) for a in grids["min_area"]] for o in grids["overlap"]] for s in grids["score"]]
-            for rule in self._merge.rules
-        }
+        scores, overlaps, areas = grids["score"], grids["overlap"], grids["min_area"]
+        index = {r: [[[place(r, s, o, a) for a in areas] for o in overlaps] for s in scores] for r in self._merge.rules}
         rows = [
             {"fates": list(f), "scores": [dict(row) for row in s], "void": v, "maps": m} for f, s, v, m in answers.items
         ]

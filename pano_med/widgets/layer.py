@@ -16,6 +16,8 @@ from pano_med.types import OKABE_ITO, Panoptic, Taxonomy
 _MOST_IDS = 1 << 24
 #: Pictures above this many pixels travel as JPEG; below, every pixel is exact.
 _EXACT = 1 << 20
+#: A page holds every pixel of image and map; more than this makes a browser slow.
+_MOST_PIXELS = 6000 * 6000
 #: Regions of stuff smaller than this share of the picture carry no letter.
 _LETTER_SHARE = 0.01
 
@@ -80,12 +82,17 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def check_pair(image: np.ndarray, panoptic: Panoptic, name: str = "panoptic") -> None:
-    """Raise unless `panoptic` is a Panoptic of the image's size.
+    """Raise unless `panoptic` is a Panoptic of the image's size, and both fit into a page.
 
     Raises:
         TypeError: not a Panoptic.
-        ValueError: sizes differ.
+        ValueError: sizes differ, or more than 36 megapixels.
     """
+    if image.shape[0] * image.shape[1] > _MOST_PIXELS:
+        raise ValueError(
+            f"a widget holds at most {_MOST_PIXELS // 10**6} megapixels, the image has {image.shape[0]} x "
+            f"{image.shape[1]} pixels; show a crop, or every second pixel of image and map"
+        )
     if not isinstance(panoptic, Panoptic):
         raise TypeError(
             f"`{name}` must be a pano_med.types.Panoptic, got {type(panoptic).__name__}; "

@@ -87,17 +87,23 @@ async function render({ model, el: host }) {
   }
 
   // ---- the brush
+  let last = null;
   function stroke(place, phase) {
-    if (phase === "end") { judgePaint(); return true; }
-    if (phase === "start") paint.fill(0);
-    const radius = Math.max(0.6, 11 / stage.scale);
-    for (let r = Math.max(0, Math.floor(place.row - radius)); r <= Math.min(layer.height - 1, place.row + radius); r++) {
-      for (let c = Math.max(0, Math.floor(place.col - radius)); c <= Math.min(layer.width - 1, place.col + radius); c++) {
-        if ((r + 0.5 - place.row) ** 2 + (c + 0.5 - place.col) ** 2 <= radius ** 2) paint[r * layer.width + c] = 1;
-      }
-    }
+    if (phase === "end") { last = null; judgePaint(); return true; }
+    if (phase === "start") { paint.fill(0); last = place; }
+    const radius = Math.max(0.6, 11 / stage.scale), way = Math.hypot(place.row - last.row, place.col - last.col);
+    const steps = Math.max(1, Math.ceil((2 * way) / radius)); // a quick hand leaves no gaps
+    for (let i = 1; i <= steps; i++) dab(last.row + ((place.row - last.row) * i) / steps, last.col + ((place.col - last.col) * i) / steps, radius);
+    last = place;
     stage.draw();
     return true;
+  }
+  function dab(row, col, radius) {
+    for (let r = Math.max(0, Math.floor(row - radius)); r <= Math.min(layer.height - 1, row + radius); r++) {
+      for (let c = Math.max(0, Math.floor(col - radius)); c <= Math.min(layer.width - 1, col + radius); c++) {
+        if ((r + 0.5 - row) ** 2 + (c + 0.5 - col) ** 2 <= radius ** 2) paint[r * layer.width + c] = 1;
+      }
+    }
   }
   function judgePaint() {
     const hits = new Map();
