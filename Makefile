@@ -1,11 +1,11 @@
-# make demo | test | test-all | notebooks | book | bench | lint | clean. Each target makes .venv and installs what it needs, once.
+# make demo | test | test-all | notebooks | fusion-lab | book | bench | lint | clean. Each target makes .venv and installs what it needs, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all notebooks book bench lint clean
+.PHONY: help demo test test-all notebooks fusion-lab book bench lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ test-all: $(VENV)/.all ## fast, slow, browser and notebook tests
 
 notebooks: $(VENV)/.dev ## make the notebooks from notebooks/src
 	$(BIN)/python notebooks/build.py
+
+fusion-lab: $(VENV)/.all ## write docs/fusion_lab.html, the fusion lab that needs no Python
+	$(BIN)/python notebooks/fusion_lab.py
 
 book: $(VENV)/.all ## lessons with their pictures, guides and reference as one site: build/book/html/index.html
 	$(BIN)/python docs/book/make_book.py

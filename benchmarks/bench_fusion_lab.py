@@ -17,9 +17,11 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from lab import CHROMIUM, FLAGS, start_lab
+from lab import CHROMIUM, start_lab
 
 SIDE, STEPS, TARGET = 512, 12, 0.150
+#: No graphics card at all: the processor draws.
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 CELL = f"""
 import numpy as np
 from pano_med.lessons.fusing import Merger

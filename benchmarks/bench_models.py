@@ -1,4 +1,7 @@
-"""Networks on the CPU: one megapixel through each, and their peak memory"""
+"""Networks on the CPU: one megapixel through each, and their peak memory.
+
+Ours and the lite0 pair run as `Segmenter` runs them (`pano_med.models.lean`), the ResNets as torchvision makes them.
+"""
 
 import json
 import subprocess
@@ -10,14 +13,15 @@ import json, statistics, sys, time, warnings
 from pathlib import Path
 import torch
 warnings.simplefilter("ignore")
-from pano_med.models import TwoNetworks
+from pano_med.models import TwoNetworks, lean
 from pano_med.synthetic import he_tile
 from pano_med.weights import load, imagenet_lite0
 kind = sys.argv[1]
 torch.manual_seed(0)
 ours = load().model
 net = {"ours": lambda: ours, "pair": lambda: TwoNetworks.small(pretrained=imagenet_lite0()),
-       "resnets": TwoNetworks.resnet}[kind]().eval()
+       "plain": lambda: ours, "resnets": TwoNetworks.resnet}[kind]().eval()
+net = net if kind in ("plain", "resnets") else lean(net)
 image = torch.from_numpy(he_tile(0, (1024, 1024), pixel_size_um=0.25).image.copy()).permute(2, 0, 1).float() / 255
 def high_water(): # Linux: the peak of this process since it was last cleared, in KiB (ru_maxrss inherits the parent's)
     status = Path("/proc/self/status").read_text()
@@ -44,7 +48,8 @@ def run() -> list[dict]:
     """Rows for `benchmarks/run.py`."""
     ours = measure("ours")
     rows = []
-    for kind, name in (("resnets", "FCN-ResNet50 + Mask R-CNN-ResNet50, random weights"),
+    for kind, name in (("plain", "the same network as it was trained, without `lean`"),
+                       ("resnets", "FCN-ResNet50 + Mask R-CNN-ResNet50, random weights"),
                        ("pair", "lite0 + lite0 pair, ImageNet backbones")):
         theirs = measure(kind)
         note = (f"peak memory {ours['mib']:.0f} against {theirs['mib']:.0f} MiB; {ours['objects']} against "

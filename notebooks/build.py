@@ -23,6 +23,7 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import execute  # noqa: E402  (the files beside this one)
+import minutes  # noqa: E402
 import opening  # noqa: E402
 
 #: What the student's notebook leaves out, and what the instructor's does.
@@ -45,6 +46,11 @@ class Lesson:
     header: dict[str, Any]
     cells: list[NotebookNode]
     seconds: float
+
+    @property
+    def minutes(self) -> minutes.Minutes:
+        """How long it takes."""
+        return minutes.of_cells(self.cells, self.seconds)
 
     @property
     def solutions(self) -> dict[str, str]:
@@ -88,6 +94,8 @@ def _check_header(name: str, header: Any) -> None:
     for key, kind in HEADER.items():
         if not isinstance(header[key], kind) or not header[key]:
             raise MasterError(f"{name}: the header's `{key}` must be a {kind.__name__} that is not empty")
+    if not all(isinstance(line, str) for line in header["learn"]):
+        raise MasterError(f"{name}: each line of the header's `learn` is text; put one that holds a colon in quotes")
 
 
 def _check_cells(name: str, cells: list[NotebookNode]) -> None:
@@ -117,7 +125,7 @@ def notebook(lesson: Lesson, kind: str) -> NotebookNode:
     folder = "notebooks" if kind == "student" else "notebooks/instructor"
     path = f"{folder}/{lesson.name}.ipynb"
     cells = [_clean(cell) for cell in kept]
-    top = opening.opening_cell(lesson.header, lesson.number, path, minutes(lesson), opening.contents(cells), kind)
+    top = opening.opening_cell(lesson.header, lesson.number, path, lesson.minutes, opening.contents(cells), kind)
     cells = [top, opening.install_cell(), *(opening.anchored(cell) for cell in cells)]
     _name(cells)
     made = nbformat.v4.new_notebook(cells=cells)
@@ -144,17 +152,6 @@ def _name(cells: list[NotebookNode]) -> None:
         key = f"{cell.cell_type}\n{cell.source}"
         seen[key] = seen.get(key, 0) + 1
         cell["id"] = hashlib.sha256(f"{key}\n{seen[key]}".encode()).hexdigest()[:12]
-
-
-def minutes(lesson: Lesson) -> tuple[int, int]:
-    """Teaching and exercise minutes, by the rule of `opening`."""
-    texts = [c.source for c in lesson.cells if c.cell_type == "markdown" and not has(c, "instructor")]
-    codes = [
-        c.source
-        for c in lesson.cells
-        if c.cell_type == "code" and not {"stub", "solution"} & set(c.metadata.get("tags", []))
-    ]
-    return opening.minutes(texts, codes, len(lesson.solutions), lesson.seconds)
 
 
 def files(lesson: Lesson, root: Path = ROOT) -> dict[Path, str]:

@@ -1,4 +1,4 @@
-"""Write docs/fusion_lab.html, the fusion lab that needs no kernel: `python notebooks/fusion_lab.py`.
+"""Write docs/fusion_lab.html, the fusion lab that needs no kernel: `make fusion-lab`.
 
 With `--record HGSC_FOLDER` (the `original` folder of histolytics_hgsc) the tile is cut and predicted anew first. That
 is needed only when the weights change, and changes the numbers that lesson 04 speaks of.

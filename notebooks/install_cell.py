@@ -19,7 +19,8 @@ if util.find_spec("pano_med") is None:
     wanted = ["pano-med[lab] @ git+{repository}@{tag}"]
     # What the kernel has of these stays as it is: named with their versions, pip may not swap them.
     wanted += [f"{name}=={metadata.version(name)}" for name in ("numpy", "torch", "torchvision") if util.find_spec(name)]
-    if subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wanted]).returncode:
-        raise PleaseRead("pano_med could not be installed: see the lines above. Is there an internet connection?")
+    pip = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True)
+    if pip.returncode:
+        raise PleaseRead(f"pano_med could not be installed. Is there an internet connection? pip says:\n{pip.stderr[-900:]}")
     importlib.invalidate_caches()
     stop_if_numpy_was_swapped()

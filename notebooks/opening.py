@@ -1,7 +1,6 @@
-"""What every notebook begins with: the opening cell, the install cell, the contents, and the rule for minutes."""
+"""What every notebook begins with: the opening cell, the install cell, and the contents."""
 
 import base64
-import math
 import re
 import tomllib
 from pathlib import Path
@@ -11,38 +10,12 @@ import nbformat
 from nbformat import NotebookNode
 
 import pano_med
+from minutes import Minutes
 
 _HERE = Path(__file__).resolve().parent
 _PROJECT = tomllib.loads((_HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
 REPOSITORY: str = _PROJECT["project"]["urls"]["Repository"]
 TAG = f"v{pano_med.__version__}"
-
-#: The rule for minutes. Reading: plain prose at 180 words a minute; code is read at 15 lines a minute; a guess takes
-#: a minute; the machine's time is waited for. An exercise takes three minutes. Both sums are rounded up to fives.
-WORDS_A_MINUTE = 180
-LINES_A_MINUTE = 15
-MINUTES_A_GUESS = 1
-MINUTES_AN_EXERCISE = 3
-
-
-def minutes(texts: list[str], codes: list[str], exercises: int, seconds: float) -> tuple[int, int]:
-    """Teaching and exercise minutes, each rounded up to five.
-
-    Args:
-        texts: the Markdown cells that students see.
-        codes: the code cells that students read, without stubs and solutions.
-        exercises: how many there are.
-        seconds: measured run time of the instructor's notebook.
-    """
-    words = sum(len(re.findall(r"\w[\w'-]*", text)) for text in texts)
-    lines = sum(1 for code in codes for line in code.splitlines() if line.strip() and not line.lstrip().startswith("#"))
-    guesses = sum(len(re.findall(r"\bGuess\(", code)) for code in codes)
-    teaching = words / WORDS_A_MINUTE + lines / LINES_A_MINUTE + guesses * MINUTES_A_GUESS + seconds / 60
-    return _fives(teaching), _fives(exercises * MINUTES_AN_EXERCISE)
-
-
-def _fives(value: float) -> int:
-    return 5 * math.ceil(round(value, 6) / 5)
 
 
 def headings(cells: list[NotebookNode]) -> list[tuple[int, str]]:
@@ -77,7 +50,7 @@ def anchored(cell: NotebookNode) -> NotebookNode:
 
 
 def opening_cell(
-    header: dict[str, Any], number: int, path: str, time: tuple[int, int], sections: list[str], kind: str
+    header: dict[str, Any], number: int, path: str, time: Minutes, sections: list[str], kind: str
 ) -> NotebookNode:
     """The first cell: title, badge, what is learnt, minutes, prerequisites, contents.
 
@@ -85,7 +58,7 @@ def opening_cell(
         header: the master's.
         number: the lesson's.
         path: the notebook's own, from the repository's root.
-        time: teaching and exercise minutes.
+        time: of the lesson.
         sections: headings of level 2, in order.
         kind: "student" or "instructor".
     """
@@ -96,7 +69,7 @@ def opening_cell(
     source = (
         f"# {number:02d} · {header['title']}\n\n[![Open in Colab](attachment:colab.png)]({link})\n{note}\n"
         f"**What you will learn**\n\n{learn}\n\n"
-        f"**Time**: about {time[0]} minutes of teaching and {time[1]} minutes of exercises.\n\n"
+        f"**Time**: {time}.\n\n"
         f"**Before you start**: {header['prerequisites']}\n\n**Contents**\n\n{listed}"
     )
     picture = base64.b64encode((_HERE / "colab.png").read_bytes()).decode("ascii")

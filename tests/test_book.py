@@ -69,6 +69,20 @@ def test_a_widget_becomes_its_picture_or_its_words(make_book: Any) -> None:
     assert page.cells[1].outputs == [output(text_plain="a widget")]
 
 
+def test_a_guess_asks_the_reader_and_tells_the_result_only(make_book: Any) -> None:
+    widgets = pytest.importorskip("pano_med.widgets", reason="widgets come with the [lab] extra")
+    guess = widgets.Guess(f"How {'many ' * 30}<nuclei>?", low=0, high=10)
+    view = guess._repr_mimebundle_()
+    result = {"text/html": guess.reveal(4).markup, "text/plain": ""}
+    outputs = [nbformat.v4.new_output("display_data", data) for data in (view, result)]
+    page = make_book.for_reading(_lesson(nbformat.v4.new_code_cell("", outputs=outputs)), "01_x")
+    asked, told = (output.data["text/html"] for output in page.cells[0].outputs)
+    assert asked == f"<p><strong>Guess: How {'many ' * 30}&lt;nuclei&gt;? [0 to 10]</strong></p>"
+    assert "guess" not in told.replace("guess and result on a line", "")
+    assert ">4</td>" in told
+    assert told.count("<tr>") == told.count("</tr>") == 1
+
+
 def test_the_facts_of_a_card_are_read_by_people_too(make_book: Any) -> None:
     card = "---\nname: x\ncounts: {samples: 4, nuclei: 16}\nlabel_faults:\n  - a|b\n  - c\n---\n\n# Title\n\nText.\n"
     shown = make_book.facts_shown(card)

@@ -10,11 +10,13 @@ import types
 from pathlib import Path
 from typing import Any
 
+import jupytext
 import nbformat
 import pytest
 from lesson_sample import MASTER, NAME
 
 import build
+import minutes
 import opening
 import pano_med
 
@@ -94,7 +96,7 @@ def test_opening_cell_tells_all(lesson: build.Lesson) -> None:
     assert top.source.startswith("# 99 · A sample\n")
     assert f"](https://colab.research.google.com/github/pano-med/pano-med/{path})" in top.source
     assert "- what intersection over union is\n- how a guess works" in top.source
-    assert "**Time**: about 5 minutes of teaching and 5 minutes of exercises." in top.source
+    assert "**Time**: about 1 minute of teaching and 2 minutes of exercises." in top.source
     assert "**Before you start**: fractions" in top.source
     assert "Instructor's notebook" in top.source
     assert "image/png" in top.attachments["colab.png"], "inside: no request when the notebook is opened"
@@ -109,21 +111,41 @@ def test_contents_lead_to_anchors(lesson: build.Lesson) -> None:
     assert "no heading](#" not in _sources(notebook)
 
 
+def _minutes(*cells: str, seconds: float = 0) -> tuple[int, int, int]:
+    """Minutes of a lesson with these cells, in py:percent."""
+    made = minutes.of_cells(jupytext.reads("\n\n".join(cells), fmt="py:percent").cells, seconds)
+    return made.teaching, made.exercises, made.deeper
+
+
+IMPORTS = '# %% tags=["imports"]\nfrom pano_med.widgets import Guess, FusionLab\n' + "import numpy\n" * 90
+TWO_LINES = (
+    '# %% tags=["solution"] exercise="1.1"\ndef f(a):\n    """Doc.\n\n    More."""\n    # why\n    b = a\n    return b'
+)
+
+
 @pytest.mark.parametrize(
-    ("words", "lines", "guesses", "seconds", "exercises", "expected"),
+    ("cells", "seconds", "expected"),
     [
-        (900, 0, 0, 0, 0, (5, 0)),
-        (901, 0, 0, 0, 1, (10, 5)),
-        (900, 15, 0, 0, 2, (10, 10)),
-        (180, 30, 1, 60, 4, (5, 15)),
-        (180, 30, 1, 61, 5, (10, 15)),
+        (["# %% [markdown]\n# ## A\n# " + "it's " * 599], 0, (3, 0, 0)),
+        (["# %% [markdown]\n# ## A\n# " + "it's " * 600], 0, (4, 0, 0)),
+        (["# %% [markdown]\n# ## Sources\n# " + "book " * 600], 0, (0, 0, 0)),
+        (['# %% [markdown] tags=["instructor"]\n# ' + "note " * 600], 0, (0, 0, 0)),
+        (["# %%\n" + "# no line\n\nx = 1\n" * 40], 60, (3, 0, 0)),
+        ([IMPORTS, "# %%\n" + "g = Guess(1)\n" * 20], 0, (11, 0, 0)),
+        ([IMPORTS, "# %%\n" + "FusionLab(1)\n" * 20], 0, (31, 0, 0)),
+        ([TWO_LINES, TWO_LINES], 0, (0, 5, 0)),
+        (["# %%\ncheck.answer(1)\n" + "x = 1\n" * 90], 0, (0, 0, 0)),
+        (["# %% [markdown]\n# ## Deeper: more\n# " + "it's " * 197, TWO_LINES], 0, (0, 0, 4)),
+        (["# %% [markdown]\n# ## Deeper: more\n# text\n#\n# ## B", TWO_LINES], 0, (1, 3, 1)),
     ],
 )
-def test_the_rule_for_minutes(
-    words: int, lines: int, guesses: int, seconds: float, exercises: int, expected: tuple[int, int]
-) -> None:
-    codes = ["# no line\n\n" + "x = 1\n" * (lines - guesses), "g = Guess(x)\n" * guesses]
-    assert opening.minutes(["it's " * words], codes, exercises, seconds) == expected
+def test_the_rule_for_minutes(cells: list[str], seconds: float, expected: tuple[int, int, int]) -> None:
+    assert _minutes(*cells, seconds=seconds) == expected
+
+
+def test_minutes_in_words() -> None:
+    assert str(minutes.Minutes(12, 9, 0)) == "about 12 minutes of teaching and 9 minutes of exercises"
+    assert str(minutes.Minutes(12, 9, 4)).endswith("exercises; the sections called *Deeper* take 4 more")
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------
@@ -135,6 +157,7 @@ def test_the_rule_for_minutes(
         ("# lesson:", "# lessons:", "begins with a header `# ---`, `# lesson:`"),
         ("#   prerequisites: fractions", "#   minutes: 5", "has the keys title, learn, prerequisites and no other; it"),
         ("title: A sample", "title: 3", "the header's `title` must be a str that is not empty"),
+        ("- how a guess works", "- how: a guess works", "each line of the header's `learn` is text; put one"),
         ('["imports"]', '["import"]', r"unknown tags \['import'\]; there are"),
         ('tags=["imports"]', "", "exactly one cell has tags=.* and holds all imports"),
         (STUB, '# %% tags=["stub"]', r'a cell with exercise="..." is a stub or a solution: cell 4'),
@@ -170,7 +193,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Any:
     def pip(line: list[str], **_: Any) -> Any:
         asked.append(line)
         versions.update(state.after or {})
-        return types.SimpleNamespace(returncode=state.code)
+        return types.SimpleNamespace(returncode=state.code, stderr="no route to host")
 
     def run() -> None:
         source = opening.install_cell().source
@@ -239,5 +262,5 @@ def test_install_cell_sees_a_swap_by_pip_too(desk: Any) -> None:
 
 def test_install_cell_says_that_pip_failed(desk: Any) -> None:
     desk.code = 1
-    with pytest.raises(Exception, match="pano_med could not be installed.*internet connection"):
+    with pytest.raises(Exception, match=r"(?s)could not be installed.*internet connection.*no route to host"):
         desk.run()

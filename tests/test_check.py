@@ -127,6 +127,15 @@ def test_unknown_exercises_are_told_with_the_known_ones(ask_for: Callable[[Any],
     assert "in quotes; this is 'one'." in ask_for("one").message
 
 
+def test_a_fault_of_ours_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(lesson: int) -> dict[str, Exercise]:
+        raise ModuleNotFoundError("No module named 'torch'")
+
+    monkeypatch.setattr(book, "exercises", lost)
+    said = check.answer("77.1", max).message
+    assert said.startswith("The check itself stopped with ModuleNotFoundError: No module named 'torch'. That is not")
+
+
 def test_small_arguments_are_told() -> None:
     assert check.answer("77.2", lambda a, b: a * b).message.startswith("With a = 1, b = 2: 3 is expected; your")
 

@@ -13,6 +13,7 @@ from lesson_rules import RULES, bare_images, exercises, tree
 from lesson_sample import MASTER, NAME
 
 import build
+import minutes
 import opening
 from pano_med.check import Exercise, book
 from pano_med.check.ask import judge
@@ -69,8 +70,17 @@ def test_run_time_is_measured(path: Path) -> None:
 
 
 def test_the_short_path_fits_ninety_minutes() -> None:
-    times = {n: build.minutes(_lesson(path)) for path in MASTERS if (n := int(path.name[:2])) in SHORT_PATH}
-    assert sum(map(sum, times.values())) <= 90, f"(teaching, exercises) by lesson: {times}"
+    """All that is taught, and the exercises that the instructor's guide does in class."""
+    guide = (ROOT / "docs" / "instructor_guide.md").read_text(encoding="utf-8")
+    plan = guide.split("## Ninety minutes")[1].split("\n## ")[0]
+    rows = [row.split("|")[-2] for row in plan.splitlines() if row.startswith("|")]
+    chosen = set(re.findall(r"\b\d\.\d\b", " ".join(rows)))
+    lessons = [_lesson(path) for path in MASTERS if int(path.name[:2]) in SHORT_PATH]
+    found = {name: source for lesson in lessons for name, source in lesson.solutions.items() if name in chosen}
+    assert set(found) == chosen
+    assert {int(name[0]) for name in found} == set(SHORT_PATH), "an exercise of each lesson"
+    taught = {lesson.name: lesson.minutes.teaching for lesson in lessons}
+    assert sum(taught.values()) + sum(map(minutes.of_exercise, found.values())) <= 90, (taught, sorted(found))
 
 
 # -- exercises ---------------------------------------------------------------------------------------------------
@@ -78,7 +88,9 @@ def test_the_short_path_fits_ninety_minutes() -> None:
 
 @each_master
 def test_table_and_master_have_the_same_exercises(path: Path) -> None:
-    assert list(book.exercises(int(path.name[:2]))) == list(_lesson(path).solutions)
+    known = book.exercises(int(path.name[:2]))
+    assert list(known) == list(_lesson(path).solutions)
+    assert {name: book.solution_of(name) for name in known} == _lesson(path).solutions
 
 
 def _defined(lesson: build.Lesson, last: str) -> dict[str, Any]:

@@ -31,9 +31,7 @@ def test_answers_are_counted() -> None:
 
 def test_answers_that_are_none_are_refused() -> None:
     quiz = StuffThingsQuiz(image(), tissue_map())
-    with pytest.raises(
-        traitlets.TraitError, match=r"'stuff' or 'thing' for ids of segments, got \{'1': 'maybe'\}"
-    ):
+    with pytest.raises(traitlets.TraitError, match=r"'stuff' or 'thing' for ids of segments, got \{'1': 'maybe'\}"):
         quiz.answers = {"1": "maybe"}
     with pytest.raises(traitlets.TraitError, match=r"for ids of segments, got \['88'\]"):
         quiz.answers = {"88": "thing"}

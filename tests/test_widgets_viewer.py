@@ -56,9 +56,7 @@ def test_what_does_not_fit_is_named() -> None:
         PanopticViewer(image(20), tissue_map())
     with pytest.raises(ValueError, match=r"image and `truth` must have one size.*\(24, 32\) and \(4, 4\)"):
         PanopticViewer(image(), tissue_map(), void_map(4, 4))
-    with pytest.raises(
-        TypeError, match=r"`panoptic` must be a pano_med.types.Panoptic, got ndarray; Panoptic.fr"
-    ):
+    with pytest.raises(TypeError, match=r"`panoptic` must be a pano_med.types.Panoptic, got ndarray; Panoptic.fr"):
         PanopticViewer(image(), tissue_map().ids)
     with pytest.raises(ValueError, match=r"at most 36 megapixels, the image has 7000 x 7000 pixels; show a crop"):
         PanopticViewer(np.broadcast_to(np.uint8(0), (7000, 7000, 3)), tissue_map())
@@ -125,10 +123,10 @@ def test_used_in_jupyterlab(lab: Any) -> None:
     from drive_viewer import drive_viewer, ink
     from playwright.sync_api import expect
 
-    listen = "seen = []\nviewer.observe(lambda change: seen.append(change['new']), 'pinned')"
+    listen = "seen = set()\nviewer.observe(lambda change: seen.add(change['name']), ['pinned', 'hovered'])"
     cells = [
         f"{SET_UP}\nviewer = PanopticViewer(tile.image, ours, tile.truth, title='A tile')\n{listen}\nviewer",
-        "print(viewer.pinned, viewer.pinned_truth, viewer.mode, viewer.opacity, viewer.hidden, len(seen) > 0)",
+        "print(viewer.pinned, viewer.pinned_truth, viewer.mode, viewer.opacity, viewer.hidden, len(seen))",
         "viewer.mode, viewer.opacity, viewer.hidden, viewer.pinned = 'fill', 0.3, [4], 0",
         "viewer.observe(lambda change: 1 / 0, 'pinned')",
     ]
@@ -140,7 +138,7 @@ def test_used_in_jupyterlab(lab: Any) -> None:
         assert not notebook.output(0).locator("img").is_visible(), "the live view hides its static picture"
 
         pinned, truth, mode, opacity, hidden, heard = notebook.run(1)[0]["text"].split()
-        assert (mode, opacity, hidden, heard) == ("contours", "1.0", "[]", "True")
+        assert (mode, opacity, hidden, heard) == ("contours", "1.0", "[]", "2")
         assert int(pinned) > 0
         assert pinned == truth, "a nucleus and itself in the truth are partners"
 

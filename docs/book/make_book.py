@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from html import escape
 from itertools import zip_longest
 from pathlib import Path
 
@@ -45,6 +46,8 @@ SOLUTION = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide t
 VIEW = "application/vnd.jupyter.widget-view+json"
 #: The class of the picture that a widget leaves beside its view.
 STILL = "pano-still-"
+#: What the result of a guess says to somebody who made none; a reader cannot.
+NO_GUESS = re.compile(r"<tr>((?!<tr>).)*your guess((?!<tr>).)*no guess.*?</tr>|<strong>You did not guess.*?</strong>")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,6 +115,10 @@ def _still(outputs: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNo
             if STILL in "".join((after or {}).get("data", {}).get("text/html", "")):
                 continue
             del output.data[VIEW]
+            if output.data["text/plain"].startswith("Guess: "):
+                output.data["text/html"] = f"<p><strong>{escape(output.data['text/plain'])}</strong></p>"
+        if NO_GUESS.search(output.get("data", {}).get("text/html", "")):
+            output.data["text/html"] = NO_GUESS.sub("", output.data["text/html"])
         yield output
 
 

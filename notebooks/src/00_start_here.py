@@ -4,7 +4,7 @@
 #   learn:
 #     - check that everything is installed
 #     - make a panoptic map of a picture, also of one of your own
-#     - name its three steps: separate, paint, classify
+#     - "name its three steps: separate, paint, classify"
 #     - read an area and a count from the map
 #   prerequisites: none; you can run a cell (Shift + Enter)
 # ---

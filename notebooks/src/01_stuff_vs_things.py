@@ -217,8 +217,7 @@ check.answer("1.3", matches)
 
 # %%
 class_t, class_p = ({s.id: s.category_id for s in side.segments} for side in (truth, prediction))
-matched = matches(truth.ids, prediction.ids, class_t, class_p)
-for (t, p), value in matched.items():
+for (t, p), value in matches(truth.ids, prediction.ids, class_t, class_p).items():
     print(f"true {t} = predicted {p}: {TINY[class_t[t]].name}, IoU {value:.3f}")
 
 # %% [markdown]
@@ -272,8 +271,8 @@ check.answer("1.4", quality)
 # check.solution("1.4")
 
 # %%
-nuclei = [value for (t, _), value in matched.items() if class_t[t] == TINY["nucleus"].id]
-pq_nuclei.reveal(round(quality(nuclei, fp=1, fn=1)[2], 3))
+sq, rq, pq = quality([6 / 10, 6 / 9], fp=1, fn=1)
+pq_nuclei.reveal(round(pq, 3))
 
 # %% [markdown]
 # `pano_med.metrics` says the same, for each class. The PQ of a map is the mean over classes, so three nuclei weigh as
@@ -314,7 +313,7 @@ better.reveal("nearly the same")
 # For counting, A is nearly perfect and B useless; for the size of nuclei it is the other way round. **Never read PQ
 # without SQ and RQ.**
 #
-# ## What nobody knows: void and crowds
+# ## Deeper: void and crowds, where nobody knows
 #
 # Where the truth is void (`?`), a prediction is neither rewarded nor punished: predicted pixels on void leave the
 # union, and a predicted segment that lies mostly on void is no FP.
@@ -356,7 +355,7 @@ wrong.reveal(row["fp"])
 # `p` and `q` are excused. `r` lies on the crowd with half of its squares, and *more* than half is asked for. `s` misses
 # `a`, which is the one FN.
 #
-# ## Why more than one half
+# ## Deeper: why more than one half
 #
 # Two nuclei of one size touch, and a program draws them as one:
 

@@ -128,8 +128,9 @@ def seconds(module):
 
 
 slow, quick = seconds(one), seconds(two)
+fewer = one.weight.numel() / sum(half.weight.numel() for half in two)
 print(f"plain {1000 * slow:.0f} ms, separable {1000 * quick:.0f} ms: {slow / quick:.1f} times faster on this machine, "
-      f"with {plain / separable_count:.1f} times fewer multiplications")
+      f"with {fewer:.1f} times fewer multiplications")
 
 # %% [markdown]
 # A convolution can also look farther without more weights: with **dilation** *d* the nine taps stand *d* cells apart.
@@ -457,6 +458,10 @@ print(f"mean of all pixels {loss.mean():.3f}, of the hardest quarter {hard_pixel
 near.reveal(round(100 * close[hardest].mean()))
 
 # %% [markdown]
+# Outlines hold a third of this tile's pixels and well over half of the hardest quarter: is a pixel on the edge nucleus
+# or cytoplasm? Two people would not always agree. The rest of the hardest quarter are regions whose tissue the network
+# is unsure of.
+#
 # ## Look inside yourself
 # `record` hangs a hook on each module and lets the image flow through; `LayerLens` shows what the modules wrote. Choose
 # a module in the table, a channel among the small maps, and move over the large map. The right picture shows where the

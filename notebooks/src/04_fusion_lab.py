@@ -22,9 +22,8 @@ from pano_med.fusion.canvas import Canvas
 from pano_med.lessons import show
 from pano_med.lessons.fusing import Merger
 from pano_med.lessons.fusing_examples import TINY, recorded, tiny
-from pano_med.lessons.fusing_pictures import below_zero, landscape, logit_tables
+from pano_med.lessons.fusing_pictures import below_zero, landscape, logit_tables, owner_tables
 from pano_med.metrics import panoptic_quality, things_quality
-from pano_med.pictures import overlay, side_by_side
 from pano_med.types import Instances, Prediction
 from pano_med.widgets import FusionLab, Guess
 
@@ -44,8 +43,8 @@ example = tiny()
 semantic = example.prediction.semantic_logits.numpy()
 show(
     logit_tables(semantic, ["tumour (stuff)", "other tissue (stuff)", "nucleus (thing)"]),
-    alt="Three 8 by 8 tables of logits: tumour positive on the left, other tissue on the right, nucleus positive in two "
-    "touching diamonds and in the upper right corner.",
+    alt="Three 8 by 8 tables of logits: tumour positive on the left, other tissue on the right, nucleus positive in "
+    "two touching diamonds and in the upper right corner.",
 )
 
 # %% [markdown]
@@ -59,9 +58,10 @@ ml_a, ml_b = np.zeros((2, 2, 8, 8))
 for i, (x1, y1, x2, y2) in enumerate(found.boxes.int().tolist()):
     ml_a[i, y1:y2, x1:x2] = found.mask_logits[i].numpy()
     ml_b[i, y1:y2, x1:x2] = semantic[NUCLEUS, y1:y2, x1:x2]
+titles = ["ML_A of nucleus 0", "ML_A of nucleus 1", "ML_B of nucleus 0", "ML_B of nucleus 1"]
 show(
-    logit_tables([*ml_a, *ml_b], ["ML_A of nucleus 0", "ML_A of nucleus 1", "ML_B of nucleus 0", "ML_B of nucleus 1"], 2),
-    alt="Mask logits of two nuclei, two diamonds that share three pixels, and below them the nucleus channel in their boxes.",
+    logit_tables([*ml_a, *ml_b], titles, columns=2),
+    alt="Mask logits of two nuclei, diamonds that share three pixels; below them the nucleus channel in their boxes.",
     caption=f"Scores: nucleus 0 {found.scores[0]:.1f}, nucleus 1 {found.scores[1]:.1f}. Python counts from 0.",
 )
 
@@ -109,7 +109,7 @@ for i, (x1, y1, x2, y2) in enumerate(crowd.prediction.instances.boxes.int().toli
 scores = crowd.prediction.instances.scores.numpy()
 fragment_taken = (masks[2] & (masks[0] | masks[1])).sum() / masks[2].sum()
 print(f"{fragment_taken:.0%} of the fragment lies on the two nuclei")
-g_guide = Guess("By the guide's words (keep what is above 50 %), what is kept of nucleus 0, nucleus 1 and the fragment?",
+g_guide = Guess("By the guide's words (keep what is above 50 %): what is kept of the two nuclei and the fragment?",
                 options=["both nuclei, not the fragment", "the fragment only", "nothing at all", "all three"])
 g_guide
 
@@ -162,7 +162,13 @@ print("kept by your rule:", survivors(masks, scores, 0.5))
 # %% [markdown]
 # How could a guide turn it round? Other methods count the other side: Mask2Former keeps a mask when at least 80 % of it
 # stays *visible*. "Keep above the threshold" is right for the visible share and wrong for the taken one.
-#
+
+# %% [markdown] tags=["instructor"]
+# *For the teacher.* Usual wrong answers: IoU in place of the share of the own mask (4.1), scores not sorted or sorted
+# upwards (4.2), a dropped mask that still takes room (4.2), one sigmoid too few (4.3), thing channels in the stuff fill
+# (4.5). The checker names each. Let pairs argue about the guide's sentence before anybody runs the cell.
+
+# %% [markdown]
 # ## Stage two: FL, two opinions in one number
 #
 # For each instance that competes, the paper fuses ML_A and ML_B pixel by pixel:
@@ -202,7 +208,7 @@ for a, b in ((3, 3), (3, 0), (3, -3)):
 g_agree.reveal("11")
 show(
     landscape(fused),
-    alt="Left: FL over all pairs of logits, blue where negative and orange where positive, zero along the falling diagonal. "
+    alt="Left: FL over all pairs of logits, blue where negative, orange where positive, 0 along the falling diagonal. "
     "Right: with the mask at 3, FL falls to 0 at a semantic logit of -3 and rises above the plain sum when it agrees.",
 )
 
@@ -224,8 +230,8 @@ g_deny
 # %%
 print(f"FL(-1, -1) = {fused(-1.0, -1.0):.4f},  FL(-10, -10) = {fused(-10.0, -10.0):.4f}")
 g_deny.reveal("the nucleus")
-show(below_zero(fused), alt="FL of two equal logits: 0 at 0, lowest near -1.3, then rising back towards 0 for ever more "
-     "negative logits, above the dashed stuff logit of -0.5.")
+show(below_zero(fused), alt="FL of two equal logits: 0 at 0, lowest near -1.3, then rising back towards 0 for ever "
+     "more negative logits, above the dashed stuff logit of -0.5.")
 
 # %% [markdown]
 # FL is **not monotone**: below about −1.3 it climbs back towards 0, because the sigmoids vanish faster than the sum
@@ -278,7 +284,8 @@ stack = np.concatenate([semantic[:NUM_STUFF], fl])
 shares = np.exp(stack) / np.exp(stack).sum(0)
 print("pixels with another winner after softmax:", int((shares.argmax(0) != stack.argmax(0)).sum()))
 close = torch.tensor([0.0, 1e-9, 2e-9])
-print("three close logits: argmax", int(close.argmax()), "- after softmax all equal:", bool((close.softmax(0) == 1 / 3).all()))
+tied = bool((close.softmax(0) == close.softmax(0)[0]).all())
+print("three close logits: the largest is number", int(close.argmax()), "- after softmax all are equal:", tied)
 
 # %% [markdown]
 # ### The rest of the canvas
@@ -333,13 +340,15 @@ g_shared
 merge = Merger(example.prediction)
 maps = {rule: merge(rule) for rule in ("paper", "official code", "heuristic")}
 pq = {rule: panoptic_quality(example.truth, m.panoptic).mean()[0] for rule, m in maps.items()}
-drawn = [overlay(np.full((8, 8, 3), 245, np.uint8), m.panoptic, scale=44, thickness=5, fill=0.45) for m in maps.values()]
-truth = overlay(np.full((8, 8, 3), 245, np.uint8), example.truth, scale=44, thickness=5, fill=0.45)
 g_shared.reveal("nucleus 0 by the heuristic, nucleus 1 by the others")
 show(
-    side_by_side([truth, *drawn], ["truth", *(f"{rule}: PQ {pq[rule]:.2f}" for rule in maps)]),
-    alt="Four maps of the 8 by 8 example: truth and three rules; they differ in the three shared pixels, at row 3, column 1, "
-    "and in the upper right corner, which the official code and the heuristic leave void.",
+    owner_tables(
+        [example.truth, *(m.panoptic for m in maps.values())],
+        ["truth", *(f"{rule}: PQ {pq[rule]:.2f}" for rule in maps)],
+    ),
+    alt="Four tables of owners, truth and three rules; they differ in the three shared pixels, at row 3, column 1, and "
+    "in the upper right corner, which the official code and the heuristic leave void.",
+    caption="T tumour, O other tissue, 0 and 1 the nuclei, hatched: void.",
 )
 
 # %% [markdown]
@@ -357,8 +366,8 @@ show(
 # 2. *Remember this result*, then switch to *heuristic*: where do the black-hatched pixels lie?
 # 3. Find a nucleus whose FL is above 0 at pixels that stuff wins all the same.
 #
-# *This package* is the rule that we ship: the paper's, but a thing competes inside its box only. On paper FL is 0 outside
-# the box, and 0 wins wherever every stuff logit is negative.
+# *This package* is the rule that we ship: the paper's, but a thing competes inside its box only. In the paper FL is 0
+# outside the box, and 0 wins wherever every stuff logit is negative.
 
 # %%
 tile = recorded()
@@ -406,13 +415,13 @@ g_cut.reveal(max(by_cut, key=by_cut.get))
 # ## Where to go next
 #
 # Lesson 06 puts the fused nuclei to work: counting tumour cells in real tissue. Lesson 03 shows how the two heads come
-# to their logits. `FusionRules?` lists every choice. [The lab without Python](../docs/fusion_lab.html) opens in any
-# browser, on a phone too.
+# to their logits. `FusionRules?` lists every choice. The file `docs/fusion_lab.html` of the repository is the lab
+# without Python: it opens in any browser, on a phone too.
 #
 # ## Sources
 #
-# - R. Mohan and A. Valada, *EfficientPS: Efficient Panoptic Segmentation*, IJCV 2021, section 3.5, arXiv 2004.02307; the
-#   official code is DeepSceneSeg/EfficientPS.
+# - R. Mohan and A. Valada, *EfficientPS: Efficient Panoptic Segmentation*, IJCV 2021, section 3.5, arXiv 2004.02307;
+#   the official code is DeepSceneSeg/EfficientPS.
 # - A. Kirillov and others, *Panoptic Segmentation*, CVPR 2019: PQ and the heuristic merge.
 # - B. Cheng and others, *Masked-attention Mask Transformer* (Mask2Former), CVPR 2022: the visible share.
 # - The tile: histolytics 0.3.0 (O. Lehtonen and others), BSD-3-Clause; its labels were drawn by a network.

@@ -58,6 +58,9 @@ def _say(identifier: str, judged: Callable[[Exercise], Verdict]) -> Verdict:
         verdict = judged(find(identifier))
     except UnknownExercise as error:
         verdict = Verdict(str(identifier), "error", str(error))
+    except Exception as error:  # our own fault, for example a library that this exercise needs and that is not here
+        text = f"The check itself stopped with {type(error).__name__}: {error}. That is not your fault: please tell us."
+        verdict = Verdict(str(identifier), "error", text)
     verdict.now()
     return verdict
 

@@ -250,7 +250,7 @@ _MERGES = (
     (_strips((0, 5), (3, 8), (8, 12)), [0.9, 0.8, 0.7], 0.5, 0.5),
     (_strips((3, 8), (0, 5), (8, 12)), [0.6, 0.9, 0.5], 0.5, 0.5),  # the last lies exactly at the cut
     (_strips((0, 6), (4, 8), (1, 6)), [0.9, 0.8, 0.7], 0.5, 0.5),  # half of the second is taken: kept
-    (_strips((0, 10), (0, 4)), [0.9, 0.8], 0.5, 0.5),  # inside the first: IoU 0.4, but all of it is taken
+    (_strips((0, 10), (5, 12)), [0.9, 0.8], 0.5, 0.5),  # 5 of 7 columns are taken, though 5 of 12 of the union
 )
 
 EXERCISES = (

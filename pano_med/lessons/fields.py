@@ -95,3 +95,27 @@ def on_one_glass(images: Sequence[np.ndarray], gap: int = 32) -> tuple[np.ndarra
     for image, window in zip(images, windows, strict=True):
         sheet[window] = image
     return sheet, windows
+
+
+def types_table(pairs: Sequence[tuple[int, int]], truth: Panoptic, found: Panoptic) -> np.ndarray:
+    """(K, K) int: nuclei labelled as kind i (row) that are called kind j (column), kinds in the taxonomy's order.
+
+    Args:
+        pairs: matched (truth, found) segment ids, `Separation.matched`.
+        truth: the labels.
+        found: the map that is judged, of the same taxonomy.
+    """
+    place = {c.id: i for i, c in enumerate(truth.taxonomy.things)}
+    kind = [{s.id: place[s.category_id] for s in p.things if s.category_id in place} for p in (truth, found)]
+    table = np.zeros((len(place), len(place)), int)
+    for t, p in pairs:
+        if t in kind[0] and p in kind[1]:
+            table[kind[0][t], kind[1][p]] += 1
+    return table
+
+
+def overlapping_boxes(boxes: np.ndarray) -> int:
+    """Pairs of boxes that share pixels; boxes (N, 4) are x0, y0, x1, y1 with the far edges exclusive."""
+    one, other = boxes[:, None], boxes[None]
+    shared = (np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])).clip(0).prod(-1)
+    return int(np.count_nonzero(np.triu(shared, 1)))

@@ -112,8 +112,12 @@ class Merger:
         Raises:
             ValueError: an unknown rule, a number out of range.
         """
-        rules = self.settings(rule, score, overlap, min_area)
-        return (merge_heuristic if isinstance(rules, HeuristicRules) else fuse)(self.prediction, rules, trace=True)
+        rules, threads = self.settings(rule, score, overlap, min_area), torch.get_num_threads()
+        torch.set_num_threads(1)  # many small steps: threads would wait for each other longer than they help
+        try:
+            return (merge_heuristic if isinstance(rules, HeuristicRules) else fuse)(self.prediction, rules, trace=True)
+        finally:
+            torch.set_num_threads(threads)
 
     def settings(self, rule: str, score: float, overlap: float, min_area: int) -> FusionRules | HeuristicRules:
         """The rules that a call with these arguments uses."""

@@ -50,7 +50,7 @@ def tiny(fragment: bool = False) -> Example:
     the upper right corner that the instance head does not.
 
     Args:
-        fragment: add a third instance (score 0.6), a piece of nucleus #2.
+        fragment: add a third instance (score 0.6), 3 x 3 pixels of which 8 lie on the two nuclei.
     """
     steps = np.abs(np.arange(8)[:, None] - np.arange(8))  # |row - column|, for distances in steps
     one, two = (steps[:, [m]] + steps[[m]] <= 2 for m in (3, 5))
@@ -64,8 +64,8 @@ def tiny(fragment: bool = False) -> Example:
     mask = np.array([[-3, -1, 1, -1, -3], [-1, 2, 3, 2, -1], [1, 3, 4, 3, 1], [-1, 2, 3, 2, -1], [-3, -1, 1, -1, -3]])
     masks, boxes = [mask, np.where(mask > 0, mask + 1, mask)], [[1, 1, 6, 6], [3, 3, 8, 8]]
     if fragment:
-        masks.append(np.where(steps[:5, [2]] + steps[[2], :5] <= 2, 2, -2))
-        boxes.append([5, 5, 8, 8])
+        masks.append(np.pad(np.full((3, 3), 2), ((1, 1), (2, 0)), constant_values=-2))
+        boxes.append([1, 3, 6, 8])
     found = Instances(
         torch.tensor(boxes, dtype=torch.float32),
         torch.full((len(masks),), 3),

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from pano_med.types import OKABE_ITO
+from pano_med.pictures import styles
+from pano_med.types import OKABE_ITO, Panoptic
 
 BLUE, ORANGE = ("#{:02x}{:02x}{:02x}".format(*OKABE_ITO[name]) for name in ("blue", "vermillion"))
 #: Blue below 0, white at 0, orange above.
@@ -41,6 +42,37 @@ def logit_tables(planes: Sequence[np.ndarray], titles: Sequence[str], columns: i
         axis.set_yticks(range(plane.shape[0]))
     for axis in axes.flat[len(planes) :]:
         axis.axis("off")
+    return figure
+
+
+def owner_tables(maps: Sequence[Panoptic], titles: Sequence[str]) -> Figure:
+    """Small maps as tables of owners: letters for stuff, numbers from 0 for things, hatching for void.
+
+    Args:
+        maps: their things have the ids 1, 2, ...
+        titles: one for each.
+    """
+    figure, axes = plt.subplots(1, len(maps), figsize=(3.6 * len(maps), 3.9), squeeze=False, layout="constrained")
+    for axis, panoptic, title in zip(axes.flat, maps, titles, strict=True):
+        look, things = styles(panoptic.taxonomy), {s.id for s in panoptic.things}
+        classes = {s.id: s.category_id for s in panoptic.segments}
+        picture = np.ones((*panoptic.size, 3))
+        for (row, column), owner in np.ndenumerate(panoptic.ids):
+            if owner == 0:
+                box = plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor="grey", lw=0)
+                axis.add_patch(box)
+            else:
+                share = 0.75 if owner in things else 0.35
+                picture[row, column] = 1 - share + share * np.array(look[classes[owner]].color) / 255
+            letter = str(owner - 1) if owner in things else look[classes[owner]].letter if owner else ""
+            weight = "bold" if owner in things else "normal"
+            axis.text(column, row, letter, ha="center", va="center", fontsize=12, weight=weight)
+        axis.imshow(picture)
+        for owner in classes:
+            edges(axis, panoptic.ids == owner)
+        axis.set_title(title, fontsize=13)
+        axis.set_xticks(range(panoptic.size[1]))
+        axis.set_yticks(range(panoptic.size[0]))
     return figure
 
 

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from pano_med.lessons import classical
+from pano_med.lessons.fields import Window, part
 from pano_med.lessons.maps import titled
 from pano_med.lessons.section import Block, Section
 from pano_med.metrics import Separation
-from pano_med.pictures import overlay, scale_bar, stack
+from pano_med.pictures import legend, overlay, scale_bar, stack
 from pano_med.pictures.overlay import enlarge
 from pano_med.types import OKABE_ITO, Panoptic
 
@@ -29,6 +30,11 @@ FATES = {
 _SIZE = 13
 
 
+def labelled(image: np.ndarray, truth: Panoptic) -> np.ndarray:
+    """The labels over the image, with a legend that can be read on a projector."""
+    return stack([overlay(image, truth), legend(truth, image.shape[1], 30)])
+
+
 def closeups(image: np.ndarray, places: Mapping[str, tuple[int, int]], pixel_size_um: float, side: int = 64,
              scale: int = 5) -> np.ndarray:
     """Windows around (row, column) places, enlarged, with titles and scale bars."""
@@ -39,7 +45,7 @@ def closeups(image: np.ndarray, places: Mapping[str, tuple[int, int]], pixel_siz
     return titled(parts, list(places))
 
 
-def steps(image: np.ndarray, pixel_size_um: float, scale: int = 4) -> np.ndarray:
+def steps(image: np.ndarray, pixel_size_um: float, scale: int = 3) -> np.ndarray:
     """The watershed step by step: stain, mask, distance with its seeds, pieces; the image first."""
     rules, density = classical.Rules(), classical.haematoxylin(image)
     mask = classical.nuclear_mask(density, rules, pixel_size_um)
@@ -130,6 +136,7 @@ def fates_figure(found: Mapping[str, Separation]) -> Figure:
             left += number
     axes.set_yticks(range(len(found)), list(found), fontsize=_SIZE)
     axes.invert_yaxis()
+    axes.set_xlim(0, max(s.truths for s in found.values()))
     axes.set_xlabel("labelled nuclei", fontsize=_SIZE)
     figure.legend(loc="outside upper center", ncols=5, fontsize=_SIZE - 1, frameon=False)
     return figure
@@ -144,39 +151,52 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[floa
     figure = Figure(figsize=(5.6 * len(panels), 4.4), layout="constrained")
     looks = [("blue", "o", "-"), ("vermillion", "s", "--"), ("black", "^", ":")]
     for axes, (label, methods) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for (name, values), (colour, marker, line) in zip(methods.items(), looks, strict=False):
+        for i, ((name, values), (colour, marker, line)) in enumerate(zip(methods.items(), looks, strict=False)):
             x = sorted(values)
+            aside = 0.012 * (i - 1) * (x[-1] - x[0])  # dots of methods stand beside each other
             axes.plot(x, [np.mean(values[v]) for v in x], line, marker=marker, color=INK[colour], lw=2.5, label=name)
-            dots = [(v, pq) for v in x for pq in values[v]]
+            dots = [(v + aside, pq) for v in x for pq in values[v]]
             axes.plot(*np.transpose(dots), marker, color=INK[colour], alpha=0.35, ms=5)
         axes.set(ylim=(0, 1))
         axes.set_xlabel(label, fontsize=_SIZE)
         axes.set_ylabel("PQ of nuclei", fontsize=_SIZE)
         axes.tick_params(labelsize=_SIZE - 1)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=_SIZE - 1)
+    lines = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside upper center", ncols=3, fontsize=_SIZE, frameon=False)
     return figure
 
 
-def boxes_and_masks(image: np.ndarray, panoptic: Panoptic, boxes: np.ndarray, scale: int = 5) -> np.ndarray:
-    """Masks beside boxes over one image.
+def boxes_and_masks(image: np.ndarray, panoptic: Panoptic, boxes: np.ndarray, window: Window,
+                    scale: int = 4) -> np.ndarray:
+    """Masks beside boxes in a window of one image.
 
     Args:
         image: (H, W, 3) uint8.
         panoptic: its map.
-        boxes: (N, 4) x0, y0, x1, y1 in pixels, far edges exclusive.
+        boxes: (N, 4) x0, y0, x1, y1 in pixels of the image, far edges exclusive.
+        window: rows and columns to be shown.
         scale: how many times it is enlarged.
     """
-    masks, framed = overlay(image, panoptic, scale=scale, bar=False), enlarge(image, scale)
-    for x0, y0, x1, y1 in (np.asarray(boxes) * scale).astype(int):
-        for width, colour in ((3, (255, 255, 255)), (2, (0, 0, 0))):
-            framed[y0 : y0 + width, x0:x1] = framed[max(y1 - width, 0) : y1, x0:x1] = colour
-            framed[y0:y1, x0 : x0 + width] = framed[y0:y1, max(x1 - width, 0) : x1] = colour
+    masks = overlay(image[window], part(panoptic, window), scale=scale, bar=False)
+    framed = enlarge(image[window], scale)
+    top, left = window[0].start, window[1].start
+    for x0, y0, x1, y1 in ((np.asarray(boxes) - [left, top, left, top]) * scale).astype(int):
+        for width, colour in ((4, (255, 255, 255)), (2, (0, 0, 0))):
+            for edge in (_rows(y0, y0 + width, x0, x1), _rows(y1 - width, y1, x0, x1),
+                         _rows(y0, y1, x0, x0 + width), _rows(y0, y1, x1 - width, x1)):
+                framed[edge] = colour
     return titled([masks, framed], ["masks: one owner a pixel", "boxes: they overlap"])
 
 
-def density_figure(image: np.ndarray, maps: Mapping[str, np.ndarray], pixel_size_um: float, most: float) -> Figure:
-    """The image, and under it a map for each kind of nucleus with one scale of colours; numbers at the bar."""
+def _rows(top: int, bottom: int, left: int, right: int) -> Window:
+    """A window; what lies beyond the picture's upper left edge is cut off."""
+    return slice(max(top, 0), max(bottom, 0)), slice(max(left, 0), max(right, 0))
+
+
+def density_figure(image: np.ndarray, maps: Mapping[str, np.ndarray], pixel_size_um: float,
+                   most: float = 4000) -> Figure:
+    """The image, and under it a map for each kind of nucleus with one scale of colours up to `most` per mm2."""
     height, width = (n * pixel_size_um for n in image.shape[:2])
     figure = Figure(figsize=(11, 3.6 * (1 + len(maps))), layout="constrained")
     axes = figure.subplots(1 + len(maps), 1, squeeze=False)[:, 0]
@@ -186,8 +206,8 @@ def density_figure(image: np.ndarray, maps: Mapping[str, np.ndarray], pixel_size
     shown = None
     for ax, (name, values) in zip(axes[1:], maps.items(), strict=True):
         shown = ax.imshow(values, extent=place, cmap="cividis", vmin=0, vmax=most)
-        ax.contour(values, levels=[most / 4, most / 2], extent=(0, width, 0, height), origin="upper", colors="white",
-                   linewidths=1.2)
+        rows, columns = ((np.arange(n) + 0.5) * pixel_size_um for n in values.shape)
+        ax.contour(columns, rows, values, levels=[most / 4, most / 2], colors="white", linewidths=(1.2, 2.4))
         ax.set_title(name, fontsize=_SIZE)
     for ax in axes:
         ax.set_ylabel("µm", fontsize=_SIZE)

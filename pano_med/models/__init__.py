@@ -7,10 +7,11 @@ from typing import Any
 
 from pano_med.models.backbone import BACKBONES, Backbone
 from pano_med.models.efficientps import EfficientPS
+from pano_med.models.lean import lean
 from pano_med.models.two_networks import TwoNetworks
 from pano_med.types import Taxonomy
 
-__all__ = ["BACKBONES", "Backbone", "EfficientPS", "TwoNetworks", "build"]
+__all__ = ["BACKBONES", "Backbone", "EfficientPS", "TwoNetworks", "build", "lean"]
 
 
 def build(config: Mapping[str, Any]) -> EfficientPS | TwoNetworks:

@@ -29,9 +29,10 @@ class TwoWayFPN(nn.Module):
         """Four endpoints -> p4, p8, p16, p32, each (B, width, H/stride, W/stride)."""
         ends = (c4, c8, c16, c32)
         down = [lateral(c) for lateral, c in zip(self.lateral_down, ends, strict=True)]
-        up = [lateral(c) for lateral, c in zip(self.lateral_up, ends, strict=True)]
         for i in (2, 1, 0):
             down[i] = down[i] + resize_like(down[i + 1], down[i], "nearest")
+        up = [lateral(c) for lateral, c in zip(self.lateral_up, ends, strict=True)]
         for i in (1, 2, 3):  # nearest, as in the official code: no strided convolution, no pooling
             up[i] = up[i] + resize_like(up[i - 1], up[i], "nearest")
-        return tuple(conv(d + u) for conv, d, u in zip(self.output, down, up, strict=True))
+        # Each pair leaves its list when it is joined: the finest is most of the pyramid's memory.
+        return tuple(conv(down.pop(0) + up.pop(0)) for conv in self.output)

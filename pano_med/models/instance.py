@@ -19,7 +19,7 @@ from pano_med.models.rpn import ProposalNetwork, centred_on
 
 LEVELS = ("p4", "p8", "p16", "p32")
 #: Masks computed together when predicting.
-REGIONS_AT_ONCE = 128
+REGIONS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)

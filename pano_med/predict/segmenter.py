@@ -13,6 +13,7 @@ import torch
 
 from pano_med import weights as weight_files
 from pano_med.fusion import FusionRules, HeuristicRules, fuse, merge_heuristic
+from pano_med.models import lean
 from pano_med.predict.familiar import strangeness
 from pano_med.predict.scale import estimate_mpp, rescaled, to_tensor
 from pano_med.tiles import TaperedStuff, ThingCanvas, Tile, crops, grid
@@ -57,6 +58,7 @@ class Segmenter:
                  score: float | None = None) -> None:
         self.device = pick_device(device)
         self.loaded, self.model = loaded, loaded.model.to(self.device)
+        self._network = lean(self.model)  # says the same in less time and memory
         cut = loaded.meta.get("score", FusionRules().score) if score is None else score
         heuristic = loaded.meta["config"]["name"] != "efficientps"
         self.rules = HeuristicRules(score=cut) if heuristic else FusionRules(score=cut)
@@ -100,7 +102,7 @@ class Segmenter:
         factor = mpp / self.loaded.model_mpp
         size = max(_SMALLEST, round(h * factor)), max(_SMALLEST, round(w * factor))
         with torch.inference_mode():
-            said = self.model([to_tensor(image, size).to(self.device)])[0]
+            said = self._network([to_tensor(image, size).to(self.device)])[0]
             return rescaled(said, (h, w), mpp)
 
     def _guess(self, image: np.ndarray) -> tuple[float, str]:

@@ -1,5 +1,10 @@
 """Interactive pictures for notebooks. They take results or a callable and never load models. No torch."""
 
+import importlib.util
+
+if not all(importlib.util.find_spec(name) for name in ("anywidget", "ipywidgets")):
+    raise ModuleNotFoundError("the widgets need anywidget and ipywidgets: pip install 'pano-med[lab]'")
+
 from pano_med.widgets.fusion_lab import FusionLab
 from pano_med.widgets.guess import Guess
 from pano_med.widgets.lens import LayerLens

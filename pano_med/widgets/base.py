@@ -19,7 +19,6 @@ from PIL import Image
 from pano_med.widgets.layer import png
 
 _HERE = Path(__file__).parent
-_VIEW = "application/vnd.jupyter.widget-view+json"
 #: Longest side in pixels of the static picture that is kept in the notebook.
 _STILL = 900
 
@@ -66,18 +65,21 @@ class Picture(anywidget.AnyWidget):
 
     def _ipython_display_(self, **_: Any) -> None:
         """Two outputs, because JupyterLab shows an error and no other form where a view has lost its kernel."""
-        display(self._view(), raw=True)
+        if self.comm is not None:  # a widget that was closed has only its picture left
+            data, metadata = self._view()
+            display(data, metadata=metadata, raw=True)
         display({"text/html": self.still_html(), "text/plain": self.alt()}, raw=True)
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The view, and the static picture for whatever cannot show a view."""
+        data, metadata = ({"text/plain": self.alt()}, {}) if self.comm is None else self._view()
         picture = base64.b64encode(self._still_png()).decode()
-        data = {**self._view(), "image/png": picture, "text/html": self.still_html()}
-        return data, {"image/png": {"alt": self.alt()}}
+        data |= {"image/png": picture, "text/html": self.still_html()}
+        return data, metadata | {"image/png": {"alt": self.alt()}}
 
-    def _view(self) -> dict[str, Any]:
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        return {"text/plain": f"{type(self).__name__}: {self.alt()}", _VIEW: view}
+    def _view(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_()  # Colab reads in the metadata where its widgets come from
+        return data | {"text/plain": f"{type(self).__name__}: {self.alt()}"}, metadata
 
     def _still_png(self) -> bytes:
         picture = Image.fromarray(np.ascontiguousarray(self.still()))
@@ -100,7 +102,7 @@ class Picture(anywidget.AnyWidget):
         """
         skip = {"_esm", "_css", "_dom_classes", "layout", "tooltip", "tabbable", "comm"}
         traits = {k: getattr(self, k) for k in self.keys if k not in skip and not k.startswith("_")}
-        values = json.dumps(_plain({**traits, **(state or {})})).replace("</", "<\\/")
+        values = json.dumps(_plain({**traits, **(state or {})})).replace("<", "\\u003c")
         script = str(self._esm).replace("export default", "const widget =")
         name = html.escape(self.title or type(self).__name__)
         model = f"pano.pageModel(pano.revive({values}))"
@@ -117,20 +119,22 @@ class Picture(anywidget.AnyWidget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take values from the page; what a callback throws then is shown in the widget."""
-        self._guarded(super().set_state, sync_data)
+        self._show(_fault(super().set_state, sync_data))
 
     def _handle_custom_msg(self, content: Any, buffers: Any) -> None:
-        for callback in list(self._msg_callbacks.callbacks):
-            self._guarded(callback, self, content, buffers)
+        self._show(*[_fault(callback, self, content, buffers) for callback in list(self._msg_callbacks.callbacks)])
 
-    def _guarded(self, call: Callable[..., Any], *arguments: Any) -> None:
-        try:
-            call(*arguments)
-        except Exception as error:
-            self.fault = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        else:
-            if self.fault:
-                self.fault = ""
+    def _show(self, *faults: str) -> None:
+        self.fault = "; ".join(filter(None, faults))
+
+
+def _fault(call: Callable[..., Any], *arguments: Any) -> str:
+    """Call; what it throws, in words, or ""."""
+    try:
+        call(*arguments)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return ""
 
 
 def _plain(value: Any) -> Any:

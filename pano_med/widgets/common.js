@@ -184,8 +184,8 @@ const pano = (() => {
       Object.assign(this, { width, height, zoom: 1, col: width / 2, row: height / 2, cursor: null, stages: new Set() });
     }
     changed() { this.stages.forEach((stage) => stage.draw()); }
-    // Zoom 1 shows the whole picture; the nearest is 32 screen pixels for one of its own.
-    get most() { return Math.max(1, ...[...this.stages].map((stage) => 32 / stage.fitScale)); }
+    // Zoom 1 shows the whole picture; the nearest is 32 screen pixels for one of its own, and never less than 4 times.
+    get most() { return Math.max(4, ...[...this.stages].map((stage) => 32 / stage.fitScale)); }
     move(row, col, zoom = this.zoom) {
       this.zoom = Math.min(Math.max(zoom, 1), this.most);
       const [stage] = this.stages;
@@ -392,8 +392,9 @@ const pano = (() => {
     const picture = new ImageData(w, h), data = picture.data, t = Math.max(1, Math.round(line * d));
     const lines = Math.min(1, 2 * opacity) * 255, fills = mode === "fill" ? opacity * 255 : 0;
     const px = Math.round(left) - x0, py = Math.round(top) - y0; // patterns move with the picture
-    const isThing = Uint8Array.from({ length: n }, (_, s) => (s && shown[s] && kinds[layer.category[s]].isthing ? 1 : 0));
-    const foreign = (other, s, stuff) => other !== s && !(stuff && isThing[other]); // a nucleus's border is its own
+    const things = Uint8Array.from({ length: n }, (_, s) => (s && kinds[layer.category[s]].isthing ? 1 : 0));
+    const isThing = things.map((thing, s) => thing & shown[s]);
+    const foreign = (other, s, stuff) => other !== s && !(stuff && things[other]); // a nucleus's border is its own
     const differs = (i, x, y, s, t, stuff) => (x >= t && foreign(seen[i - t], s, stuff)) || (x + t < w && foreign(seen[i + t], s, stuff))
       || (y >= t && foreign(seen[i - t * w], s, stuff)) || (y + t < h && foreign(seen[i + t * w], s, stuff));
     const rim = Math.max(1, Math.round(d)); // a pale rim outside things lifts dark lines off dark nuclei

@@ -94,22 +94,22 @@ function limitOf(values) { // a round number that few absolute values exceed
   return [0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 40, 60, 80].find((v) => v >= high) || Math.ceil(high);
 }
 const scratch = pano.el("canvas"), scratchContext = scratch.getContext("2d", { willReadFrequently: true });
-// Calls color(index, left, up, right, down, x, y) for each device pixel of the picture: indices into an array of the
-// picture's size, of the pixel and of those `reach` device pixels to its sides; lays the colours over the stage.
-function paintPixels(s, reach, color) {
-  const { k, left, top } = s.frame, { width: W, height: H } = s.view;
+// The device pixels of a stage that show its picture, and which row and column of the picture each one shows.
+const places = new WeakMap();
+function grid(s) {
+  const { k, left, top } = s.frame, { width: W, height: H } = s.view, id = [k, left, top, W, H, s.canvas.width, s.canvas.height].join();
+  if (places.get(s)?.id === id) return places.get(s);
   const x0 = Math.max(0, Math.ceil(left)), x1 = Math.min(s.canvas.width, Math.floor(left + W * k));
-  const y0 = Math.max(0, Math.ceil(top)), y1 = Math.min(s.canvas.height, Math.floor(top + H * k)), w = x1 - x0, h = y1 - y0;
-  if (w < 1 || h < 1) return;
+  const y0 = Math.max(0, Math.ceil(top)), y1 = Math.min(s.canvas.height, Math.floor(top + H * k));
+  const w = Math.max(0, x1 - x0), h = Math.max(0, y1 - y0);
   const place = (n, zero, from, most) => Int32Array.from({ length: n }, (_, i) => Math.min(most - 1, Math.floor((i + zero + 0.5 - from) / k)));
-  const cols = place(w, x0, left, W), rows = place(h, y0, top, H), image = new ImageData(w, h), out = new Uint32Array(image.data.buffer);
-  for (let y = 0, i = 0; y < h; y++) {
-    const base = rows[y] * W, up = rows[Math.max(0, y - reach)] * W, down = rows[Math.min(h - 1, y + reach)] * W;
-    for (let x = 0; x < w; x++, i++) {
-      const col = cols[x], before = cols[x < reach ? 0 : x - reach], after = cols[x + reach < w ? x + reach : w - 1];
-      out[i] = color(base + col, base + before, up + col, base + after, down + col, x, y);
-    }
-  }
+  const image = w && h ? new ImageData(w, h) : null;
+  const found = { id, x0, y0, w, h, cols: place(w, x0, left, W), rows: place(h, y0, top, H).map((row) => row * W),
+    image, out: image && new Uint32Array(image.data.buffer) };
+  places.set(s, found);
+  return found;
+}
+function lay(s, { image, x0, y0, w, h }) {
   if (scratch.width !== w || scratch.height !== h) Object.assign(scratch, { width: w, height: h });
   scratchContext.putImageData(image, 0, 0);
   s.context.drawImage(scratch, x0, y0);
@@ -117,23 +117,33 @@ function paintPixels(s, reach, color) {
 // A map of codes. look: ink of each code, key (a line is drawn where keys differ), stripe (1: grey stripes).
 // extra: pixels with black stripes, or null.
 function paintMap(s, codes, { ink, key, stripe }, extra = null) {
-  const t = Math.max(1, Math.round(s.density));
-  paintPixels(s, t, (i, left, up, right, down, x, y) => {
-    const v = codes[i], q = key[v];
-    if (q !== key[codes[left]] || q !== key[codes[up]]) return INK;
-    if (extra && extra[i] && (x + 10000 * t - y) % (5 * t) < 2 * t) return INK;
-    if (q !== key[codes[right]] || q !== key[codes[down]]) return PAPER;
-    return stripe[v] && (x + y) % (7 * t) < 2 * t ? GREY : ink[v];
-  });
+  const g = grid(s), { cols, rows, out, w, h } = g, t = Math.max(1, Math.round(s.density));
+  if (!g.image) return;
+  for (let y = 0, i = 0; y < h; y++) {
+    const base = rows[y], up = rows[y < t ? 0 : y - t], down = rows[y + t < h ? y + t : h - 1];
+    for (let x = 0; x < w; x++, i++) {
+      const col = cols[x], v = codes[base + col], q = key[v];
+      if (q !== key[codes[base + cols[x < t ? 0 : x - t]]] || q !== key[codes[up + col]]) out[i] = INK;
+      else if (extra !== null && extra[base + col] && (x + 10000 * t - y) % (5 * t) < 2 * t) out[i] = INK;
+      else if (q !== key[codes[base + cols[x + t < w ? x + t : w - 1]]] || q !== key[codes[down + col]]) out[i] = PAPER;
+      else out[i] = stripe[v] && (x + y) % (7 * t) < 2 * t ? GREY : ink[v];
+    }
+  }
+  lay(s, g);
 }
 // Values from blue to orange, with a black line where the sign changes; nothing at -Infinity.
 function paintValues(s, values, limit) {
-  const scale = 512 / limit;
-  paintPixels(s, Math.max(1, Math.round(1.5 * s.density)), (i, left, up) => {
-    const v = values[i], positive = v > 0;
-    if (positive !== values[left] > 0 || positive !== values[up] > 0) return INK;
-    return v === -Infinity ? 0 : HEAT[512 + Math.max(-512, Math.min(512, Math.round(v * scale)))];
-  });
+  const g = grid(s), { cols, rows, out, w, h } = g, t = Math.max(1, Math.round(1.5 * s.density)), scale = 512 / limit;
+  if (!g.image) return;
+  for (let y = 0, i = 0; y < h; y++) {
+    const base = rows[y], up = rows[y < t ? 0 : y - t];
+    for (let x = 0; x < w; x++, i++) {
+      const col = cols[x], v = values[base + col], positive = v > 0;
+      if (positive !== values[base + cols[x < t ? 0 : x - t]] > 0 || positive !== values[up + col] > 0) out[i] = INK;
+      else out[i] = v === -Infinity ? 0 : HEAT[512 + Math.max(-512, Math.min(512, Math.round(v * scale)))];
+    }
+  }
+  lay(s, g);
 }
 function number(v) {
   if (v === 0) return "0";
@@ -201,11 +211,13 @@ async function render({ model, el: host }) {
     }
     if (busy) { again = true; return; } // only the newest setting is asked for when Python is ready again
     busy = true;
-    timer = setTimeout(() => {
-      busy = false;
-      f.alarm("Python does not answer: run this cell again (and the cells above it, if the kernel was restarted).");
-    }, 8000);
-    model.send({ kind: "ask", ...settings() });
+    timer = setTimeout(unanswered, 8000);
+    try { model.send({ kind: "ask", ...settings() }); } catch { unanswered(); }
+  }
+  function unanswered() {
+    clearTimeout(timer);
+    busy = again = false;
+    f.alarm("Python does not answer: run this cell again (and the cells above it, if the kernel was restarted).");
   }
   const settings = () => ({ rule: now.rule, score: grids.score[now.score], overlap: grids.overlap[now.overlap],
     min_area: grids.min_area[now.min_area] });
@@ -234,36 +246,45 @@ async function render({ model, el: host }) {
     }
     shown = { ...answer, owner, final, maps, letters: letterPlaces(final) };
     shown.values = bestValues();
-    shown.paths = outlines();
+    const same = before && before.fates.every((fate, i) => fate[0] === shown.fates[i][0]);
+    shown.paths = same ? before.paths : outlines();
     compare();
     renew();
     if (!quiet) f.say(summary(before));
     requestAnimationFrame(() => setTimeout(() => { f.root.dataset.milliseconds = (performance.now() - began).toFixed(1); }));
     clearTimeout(show.later); // the table may come a moment after the pictures
-    show.later = setTimeout(fillTable, 60);
+    show.later = setTimeout(fillTable, 250);
   }
   // [owner, x, y, area]: for each owner the place farthest from its edge (in steps to all eight sides), on a coarse grid.
   function letterPlaces(map) {
-    const step = Math.max(1, Math.floor(Math.sqrt(W * H) / 96)), w = Math.ceil(W / step), h = Math.ceil(H / step), found = new Map();
-    const o = Uint16Array.from({ length: w * h }, (_, i) => map[Math.floor(i / w) * step * W + (i % w) * step]), depth = new Uint16Array(w * h).fill(1);
-    const grow = (y, x, back) => {
-      const i = y * w + x, sides = back ? [1, w - 1, w, w + 1] : [-1, 1 - w, -w, -1 - w];
-      if (x === 0 || y === 0 || x === w - 1 || y === h - 1 || sides.some((d) => o[i + d] !== o[i])) depth[i] = 1;
-      else depth[i] = Math.min(back ? depth[i] : Infinity, 1 + Math.min(...sides.map((d) => depth[i + d])));
-    };
-    for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) grow(y, x, false);
-    for (let y = h - 1; y >= 0; y--) for (let x = w - 1; x >= 0; x--) grow(y, x, true);
-    const sums = new Map();
-    o.forEach((owner, i) => {
-      const t = sums.get(owner) || sums.set(owner, [0, 0, 0]).get(owner);
-      t[0] += i % w; t[1] += Math.floor(i / w); t[2]++;
-    });
-    o.forEach((owner, i) => { // of equally deep places the one nearest the middle
-      const [x, y, n] = sums.get(owner), away = Math.hypot((i % w) - x / n, Math.floor(i / w) - y / n);
-      const t = found.get(owner) || found.set(owner, [0, 0, n, 0]).get(owner);
-      if (depth[i] > t[0] || (depth[i] === t[0] && away < t[3])) { t[0] = depth[i]; t[1] = i; t[3] = away; }
-    });
-    return [...found].filter(([owner]) => owner).map(([owner, [, i, n]]) => [owner, (i % w) * step + 0.5, Math.floor(i / w) * step + 0.5, n * step * step]);
+    const step = Math.max(1, Math.floor(Math.sqrt(W * H) / 96)), w = Math.ceil(W / step), h = Math.ceil(H / step);
+    const o = new Uint16Array(w * h), depth = new Uint16Array(w * h).fill(1);
+    for (let y = 0, i = 0; y < h; y++) for (let x = 0; x < w; x++, i++) o[i] = map[y * step * W + x * step];
+    for (let y = 1; y < h - 1; y++) { // the rim stays 1 deep, and so does whatever has another owner beside it
+      for (let x = 1, i = y * w + 1; x < w - 1; x++, i++) {
+        const v = o[i];
+        if (o[i - 1] === v && o[i + 1] === v && o[i - w] === v && o[i + w] === v && o[i - w - 1] === v && o[i - w + 1] === v
+          && o[i + w - 1] === v && o[i + w + 1] === v) depth[i] = 1 + Math.min(depth[i - 1], depth[i - w], depth[i - w - 1], depth[i - w + 1]);
+      }
+    }
+    for (let y = h - 2; y > 0; y--) {
+      for (let x = w - 2, i = y * w + x; x > 0; x--, i--) {
+        if (depth[i] > 1) depth[i] = Math.min(depth[i], 1 + Math.min(depth[i + 1], depth[i + w], depth[i + w + 1], depth[i + w - 1]));
+      }
+    }
+    const most = stuff + 1 + instances.length, n = new Int32Array(most), sx = new Float64Array(most), sy = new Float64Array(most);
+    const deepest = new Uint16Array(most), nearest = new Float64Array(most), spot = new Int32Array(most);
+    for (let y = 0, i = 0; y < h; y++) for (let x = 0; x < w; x++, i++) { n[o[i]]++; sx[o[i]] += x; sy[o[i]] += y; }
+    for (let y = 0, i = 0; y < h; y++) {
+      for (let x = 0; x < w; x++, i++) { // of equally deep places the one nearest the middle
+        const v = o[i];
+        if (depth[i] < deepest[v]) continue;
+        const away = (x - sx[v] / n[v]) ** 2 + (y - sy[v] / n[v]) ** 2;
+        if (depth[i] > deepest[v] || away < nearest[v]) { deepest[v] = depth[i]; nearest[v] = away; spot[v] = i; }
+      }
+    }
+    return [...spot.keys()].filter((v) => v && n[v])
+      .map((v) => [v, (spot[v] % w) * step + 0.5, Math.floor(spot[v] / w) * step + 0.5, n[v] * step * step]);
   }
   const competed = (i) => shown.fates[i][0] || shown.fates[i][1] === "lost every pixel";
   const reasons = (fates) => Object.entries(LETTER).map(([reason]) => [reason, fates.filter((t) => t[1] === reason).length]).filter(([, n]) => n);

@@ -147,6 +147,10 @@ class Guess(ipw.VBox):
             f'<line x1="20" x2="380" y1="28" y2="28" stroke="#111"/>{marks}</svg>'
         )
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """ipywidgets 8 would cut the question short where no widget can be shown, in the book for example."""
+        return {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self)}
+
     def __repr__(self) -> str:
         if self.options is not None:
             return f"Guess: {self.question} [{' | '.join(map(str, self.options))}]"

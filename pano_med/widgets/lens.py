@@ -56,9 +56,10 @@ class LayerLens(Picture):
         )  # fmt: skip
         self.observe(self._choose, "chosen")
 
-    def _choose(self, _: Any = None) -> None:
-        number, count = self.chosen, len(self._layers)
+    def _choose(self, change: Any) -> None:
+        number, count = change["new"], len(self._layers)
         if not 0 <= number < count:
+            self.chosen = change["old"]
             raise ValueError(f"`chosen` is the number of a layer, 0 to {count - 1}, got {number}")
         self.shown = _maps(self._layers[number])
 

@@ -171,7 +171,7 @@ async function render({ model, el: host }) {
     el("div", { class: "pano-split" }, pano.stages([stage]),
       el("div", { class: "pano-side pano-asking" }, el("div", {}, question,
         el("div", { class: "pano-bar" }, stuff, thing), f.status, el("div", { class: "pano-bar" }, next, show), points,
-        el("p", { class: "pano-help" }, "Keys: s stuff, t thing, n next, p previous; in the picture also arrows, + − 0.")))),
+        el("p", { class: "pano-help" }, "Keys: s stuff, t thing, n next, p previous; in the picture also arrows, + − 0. Signs: S stuff, T thing, ✓ right, ! answered otherwise.")))),
     triptych.node);
   f.root.addEventListener("keydown", (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey) return;

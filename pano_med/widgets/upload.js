@@ -9,8 +9,8 @@ async function render({ model, el: host }) {
     accept: "image/*,.tif,.tiff,.svs,.jp2,.ppm", onchange: () => input.files.length && begin(input.files[0]) });
   const bar = el("progress", { max: 1, value: 0, "aria-label": "upload" });
   bar.hidden = true;
-  const picture = el("img", { class: "pano-upload-picture", alt: "", style: "max-width: 100%; display: block;" });
-  const mpp = el("input", { type: "number", min: 0.01, max: 50, step: "any", style: "width: 7em; font: inherit;",
+  const picture = el("img", { class: "pano-upload-picture", alt: "" });
+  const mpp = el("input", { type: "number", min: 0.01, max: 50, step: "any",
     placeholder: "unknown", onchange: () => f.put("pixel_size", mpp.value === "" ? null : Number(mpp.value)) });
   const take = pano.radios("Too large for this page; use", [["middle", "its middle"], ["whole", "the whole, smaller"]],
     model.get("take"), (value) => f.put("take", value));

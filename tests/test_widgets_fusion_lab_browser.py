@@ -39,6 +39,10 @@ def test_students_use_the_lab_in_jupyterlab(lab: Lab) -> None:
         broken.get_by_role("radio", name="heuristic").check()
         broken.locator(".pano-fault", has_text="the rule must be one of two").wait_for()
         notebook.check_clean()
+        notebook.restart()
+        widget = notebook.output(1)
+        widget.get_by_role("radio", name="heuristic").check()
+        widget.locator(".pano-fault", has_text="Python does not answer: run this cell again").wait_for()
 
 
 @pytest.fixture(params=[390, 1200], ids=["phone", "desk"])
