@@ -191,7 +191,8 @@ def write(paths: Iterable[Path], root: Path = ROOT) -> list[Path]:
 def note_seconds(paths: Iterable[Path]) -> None:
     """Run each master's instructor notebook and write its seconds beside the masters."""
     for master in paths:
-        made = execute.executed(ROOT / "notebooks" / "instructor" / f"{master.stem}.ipynb")
+        (execute.OUT / "instructor" / f"{master.stem}.ipynb").unlink(missing_ok=True)  # a time noted earlier is no time
+        made = execute.executed(execute.NOTEBOOKS / "instructor" / f"{master.stem}.ipynb")
         seconds = nbformat.read(made, as_version=4).metadata["pano_med"]["seconds"]
         noted = master.with_name(SECONDS)
         table = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else {}

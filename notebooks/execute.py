@@ -12,6 +12,9 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+__all__ = ["NOTEBOOKS", "CellExecutionError", "executed"]
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -32,7 +35,7 @@ def executed(path: Path, out: Path = OUT, cell_timeout: int = 120) -> Path:
         The executed copy. Its metadata hold `pano_med.seconds`, how long all cells took together.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: A cell failed; in a student's notebook, other than by a stub.
+        CellExecutionError: A cell failed; in a student's notebook, other than by a stub.
     """
     target = out / path.relative_to(NOTEBOOKS)
     notebook = nbformat.read(path, as_version=4)
@@ -57,7 +60,7 @@ def _key(path: Path) -> str:
     for file in sorted(p for p in (ROOT / "pano_med").rglob("*") if p.is_file() and p.suffix != ".pyc"):
         digest.update(f"{file.relative_to(ROOT)}".encode())
         digest.update(file.read_bytes())
-    packages = sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions())
+    packages = sorted({f"{d.name} {d.version}" for d in importlib.metadata.distributions()})  # some twice
     digest.update(f"{sys.version} {packages} {Path(__file__).read_text('utf-8')}".encode())
     return digest.hexdigest()
 

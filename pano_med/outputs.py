@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pano_med.formats import write_coco, write_csv, write_geojson, write_png
+from pano_med.formats import make_folder, write_coco, write_csv, write_geojson, write_png
 from pano_med.pictures import overlay
 from pano_med.types import Panoptic
 
@@ -80,7 +80,7 @@ def write_outputs(
     Raises:
         OSError: the disk is full or the folder read-only.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     paths = {ending: folder / f"{name}{ending}" for ending in FILES}
     write_png(paths["_overlay.png"], draw(image, panoptic) if picture is None else picture)
     write_geojson(panoptic, paths[".geojson"])

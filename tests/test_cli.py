@@ -183,7 +183,8 @@ def test_a_full_disk_and_a_place_that_is_a_file(weights: Path, tmp_path: Path) -
     image = picture(tmp_path / "x.png")
     result = call("segment", image, "-o", image / "o", "--weights", weights)
     assert result.exit_code == 1
-    assert "Not a directory" in result.stderr
+    assert "cannot make the folder" in result.stderr
+    assert "its folder is a file; choose another folder" in result.stderr
     (tmp_path / "o" / "x.geojson").mkdir(parents=True)
     result = call("segment", image, "-o", tmp_path / "o", "--weights", weights, "--mpp", 0.5)
     assert result.exit_code == 1

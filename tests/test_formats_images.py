@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from pano_med import formats
-from pano_med.formats import ImageFile, read_image, replacing, write_png
+from pano_med.formats import ImageFile, make_folder, read_image, replacing, write_png
 from pano_med.formats import images as images_module
 
 RGB = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3) * 2
@@ -343,6 +343,17 @@ def test_missing_and_impossible_folders_get_one_sentence(tmp_path):
     (tmp_path / "a.png").mkdir()
     with pytest.raises(IsADirectoryError, match="a folder has that name"):
         write_png(tmp_path / "a.png", RGB)
+
+
+def test_a_folder_that_cannot_be_made_gets_one_sentence(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError, match=r"cannot make the folder .*a: its folder is a file; choose another"):
+        make_folder(tmp_path / "file" / "a")
+    with pytest.raises(FileExistsError, match=r"cannot make the folder .*file: a file has that name; choose another"):
+        make_folder(tmp_path / "file")
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
 
 
 REFUSALS = [(13, "read-only for you"), (30, "read-only; choose"), (28, "disk is full")]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pano_med.fusion import Fused, FusionRules, HeuristicRules, fuse, fused_logits, merge_heuristic
-from pano_med.fusion.paste import paste, windows
+from pano_med.fusion.paste import paste, pasted, windows
 from pano_med.types import Category, Instances, Prediction, Taxonomy
 
 GREY = (9, 9, 9)
@@ -254,6 +254,22 @@ def test_paste_is_torchs_resize_for_boxes_on_whole_pixels_and_the_identity_at_eq
     (out,) = windows(torch.tensor([[-2.0, 15.0, 7.0, 22.0]]), (20, 20))
     expected = torch.nn.functional.interpolate(mask[None, None], (7, 9), mode="bilinear", align_corners=False)[0, 0]
     torch.testing.assert_close(paste(mask, out), expected[:5, 2:])
+
+
+def test_masks_pasted_in_groups_are_those_pasted_alone_in_any_grouping(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = torch.Generator().manual_seed(0)
+    corner, side = torch.rand(20, 2, generator=rng) * 50 - 5, torch.rand(20, 2, generator=rng) * 20 - 1
+    masks, spans = torch.randn(20, 7, 7, generator=rng), windows(torch.cat([corner, corner + side], 1), (48, 40))
+    order = [i for i in reversed(range(20)) if not spans[i].is_empty]
+    assert 10 < len(order) < 20
+    alone = [paste(masks[i], spans[i]) for i in order]
+    for budget in (1, 300, 1 << 18):
+        monkeypatch.setattr("pano_med.fusion.paste.PIXELS_AT_ONCE", budget)
+        together = list(pasted(masks, spans, reversed(range(20))))
+        assert [i for i, _ in together] == order
+        for (i, found), expected in zip(together, alone, strict=True):
+            assert found.shape == (spans[i].y1 - spans[i].y0, spans[i].x1 - spans[i].x0)
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_a_pixel_belongs_to_a_box_when_its_centre_does() -> None:

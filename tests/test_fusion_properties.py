@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pano_med.fusion import Fused, FusionRules, HeuristicRules, fuse, merge_heuristic
-from pano_med.types import Category, Instances, Prediction, Taxonomy
+from pano_med.types import Category, Instances, Panoptic, Prediction, Taxonomy
 
 GREY = (9, 9, 9)
 THINGS = (Category(20, "p", True, GREY), Category(10, "q", True, GREY))
@@ -251,6 +251,7 @@ def test_every_instance_is_kept_or_dropped_once_and_no_pixel_is_counted_twice(
         assert sorted(fused.kept.values()) == [s.id for s in fused.panoptic.things]
         void = int((fused.panoptic.ids == 0).sum())
         assert sum(s.area for s in fused.panoptic.segments) + void == p.size[0] * p.size[1]
+        Panoptic(fused.panoptic.ids, fused.panoptic.segments, p.taxonomy)  # counts every area again
         assert len({s.category_id for s in fused.panoptic.stuff}) == len(fused.panoptic.stuff)
         for i, segment in fused.kept.items():
             found = next(s for s in fused.panoptic.segments if s.id == segment)

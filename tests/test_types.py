@@ -44,6 +44,21 @@ def test_large_sparse_ids_are_counted_and_looked_up() -> None:
     np.testing.assert_array_equal(p.semantic(), [[0, 4], [1, 1]])
 
 
+def test_nobody_can_hand_the_constructor_counts_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The constructor always counts, and `from_ids` counts once."""
+    wrong = (Segment(1, 2, area=5), Segment(2, 4, area=2), Segment(7, 5, area=1))
+    with pytest.raises(TypeError):
+        Panoptic(IDS, wrong, HE_CORE, 0.5, {1: 5, 2: 2, 7: 1})  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="segment 1 says it covers 5 px, the map holds 2"):
+        Panoptic(IDS, wrong, HE_CORE, 0.5)
+    calls = []
+    monkeypatch.setattr("pano_med.types.panoptic.count_ids", lambda ids: calls.append(1) or count_ids(ids))
+    made = panoptic()
+    assert len(calls) == 1
+    assert Panoptic(made.ids, made.segments, HE_CORE, 0.5).segments == made.segments
+    assert len(calls) == 2
+
+
 def test_doors_are_frozen_and_leave_the_callers_array_alone() -> None:
     kept = IDS.copy()
     p = panoptic()

@@ -28,6 +28,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # the notebooks come with their outputs, see notebooks/execute.py
 nb_ipywidgets_js = {}  # widgets show their picture; the scripts would come from a CDN
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"

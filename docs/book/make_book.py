@@ -27,7 +27,10 @@ PAGES = ("README.md", "CHANGELOG.md", "docs/*.md", "docs/*.png", "data_cards/*.m
 #: A page outside the site's frame: links lead to it as it is, and the lesson shows it in place of a picture.
 LAB = "docs/fusion_lab.html"
 ALONE = (r"\[([^\]]+)\]\(((?:\.\./)?" + re.escape(LAB) + r")\)", r'<a href="\2">\1</a>')
-FRAME = f'<iframe class="lab" title="Fusion lab: try it here" src="../{LAB}" loading="lazy"></iframe>'
+FRAME = (
+    f'<p><a href="../{LAB}">The lab on a page of its own</a></p>'
+    f'<iframe class="lab" title="Fusion lab" src="../{LAB}" loading="lazy"></iframe>'
+)
 #: The public doors, in the order of the tour.
 DOORS = (
     *("types", "predict", "fusion", "metrics", "pictures", "formats", "outputs", "report", "tiles", "models"),
@@ -59,7 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
     for folder in (source, site):
         shutil.rmtree(folder, ignore_errors=True)
     gather(source)
-    status = build_main(["-c", str(BOOK), "--fail-on-warning", "--quiet", str(source), str(site)])
+    folders = ["-c", str(BOOK), "-d", str(out / "doctrees"), str(source), str(site)]
+    status = build_main(["--fail-on-warning", "--quiet", "--fresh-env", *folders])
     if (ROOT / LAB).exists():
         shutil.copyfile(ROOT / LAB, site / LAB)
     if status == 0:

@@ -52,8 +52,12 @@ except NotFetched as reason:
 upload = PictureUpload(picture, mpp, side=1536 if torch.accelerator.is_available() else 512)
 upload
 
+# %% [markdown] tags=["instructor"]
+# *For the teacher.* Ask somebody to upload a photograph that is no H&E: below, a line that begins with "Note:" will say
+# that the colours are wrong, and the map is nonsense with sharp outlines. That is worth more than a warning from you.
+
 # %% [markdown]
-# ## A panoptic map in one line
+# ## A panoptic map
 #
 # **Panoptic** means "all-seeing": each pixel gets one class, and each object a number of its own. How many nuclei will
 # the program find? Count a corner and multiply.
@@ -74,7 +78,8 @@ for warning in result.warnings:
 count.reveal(len(panoptic.things))
 
 # %% [markdown]
-# Walk over it: point, click, or use the arrow keys, `+` and `-`. Solid lines are around nuclei, tints are tissue.
+# Walk over it: point, click, or use the arrow keys, `+` and `-`. Each nucleus has a line around it; each kind of
+# nucleus has its own dashes.
 
 # %%
 PanopticViewer(used.array, panoptic)
@@ -93,11 +98,11 @@ PanopticViewer(used.array, panoptic)
 show(three_steps(used.array, panoptic), alt="Three pictures: borders; a colour for each segment; one for each class.")
 
 # %% [markdown]
-# (The network does not walk through them one after the other. Lessons 02 to 04 show what it does.) All that is left of
-# the picture is a table of numbers, `ids`, and a list that says what each number is:
+# (The network does not walk through them one after the other; lessons 02 to 04 show what it does.) What remains is a
+# table of numbers as large as the picture, `ids`, and a list that says what each number is:
 
 # %%
-print(panoptic.ids[:3, :12])
+print("along the middle row:", panoptic.ids[panoptic.size[0] // 2, ::25])
 for segment in panoptic.segments[:2] + panoptic.segments[-2:]:
     kind = panoptic.taxonomy[segment.category_id]
     print(f"segment {segment.id}: {kind.name}, {'thing' if kind.isthing else 'stuff'}, {segment.area} pixels")

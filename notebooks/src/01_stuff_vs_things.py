@@ -41,6 +41,11 @@ from pano_med.widgets import Guess, StuffThingsQuiz
 coffee, coffee_map = coffee_truth()
 StuffThingsQuiz(coffee, coffee_map)
 
+# %% [markdown] tags=["instructor"]
+# *For the teacher.* "Thing" is the usual answer for the coffee, because it has an outline. Ask: could you order two of
+# *it*? (Two cups, yes.) In the next picture somebody will call a white gap a thing. Agree that a gland's lumen could be
+# one, in another taxonomy, for another purpose.
+
 # %% [markdown]
 # The coffee has a clear outline, and still it is stuff: two coffees poured together are one coffee. Stuff or thing is
 # not written in the pixels. People decide it for a purpose and write it into a table, the **taxonomy**.
@@ -53,7 +58,7 @@ StuffThingsQuiz(coffee, coffee_map)
 # %%
 tile = he_tile(seed=7, size=(256, 256), knobs=Knobs(crowding=1.5), pixel_size_um=0.5)
 tissue = tile.truth
-StuffThingsQuiz(tile.image, tissue, count=5)
+StuffThingsQuiz(tile.image, tissue, regions=[26, 3, 72, 2, 1])  # numbers of segments
 
 # %% [markdown]
 # ## One picture, three maps
@@ -76,7 +81,8 @@ show(three_maps(coffee, coffee_map), alt="Semantic: cup and saucer are one. Inst
 
 # %%
 class_of = {segment.id: segment.category_id for segment in coffee_map.segments}
-print("class of each segment:", class_of, "; from the spoon to the right:", coffee_map.ids[285, 340::20])
+print("class of each segment:", class_of)
+print("segments from the spoon to the right:", coffee_map.ids[285, 340::20])
 
 # %% [markdown]
 # ### Exercise 1.1: make the semantic map
@@ -214,6 +220,9 @@ def matches(truth, prediction, class_t, class_p):
 check.answer("1.3", matches)
 # check.hint("1.3")
 # check.solution("1.3")
+
+# %% [markdown] tags=["instructor"]
+# *For the teacher.* Ask who wrote `>=`, and promise them "Deeper: why more than one half".
 
 # %%
 class_t, class_p = ({s.id: s.category_id for s in side.segments} for side in (truth, prediction))

@@ -32,15 +32,14 @@ from pano_med.predict import between_heads, load_segmenter
 from pano_med.synthetic import he_tile
 from pano_med.widgets import Guess
 
-torch.manual_seed(0)
+_ = torch.manual_seed(0)
 
 # %% [markdown]
 # ## Two questions, two networks
 # Panoptic segmentation asks two questions of every pixel: *which class?* and *which object?* When the task was named,
 # in 2019, there was a good network for each. A **fully convolutional network** (FCN, 2015) gives every pixel a class.
 # **Mask R-CNN** (2017) finds objects and draws their masks. So people ran both and merged the results by a rule of
-# thumb. In this lesson you take that pair apart and measure what it costs. EfficientPS, lesson 03, is the answer to
-# it.
+# thumb. In this lesson you take that pair apart and measure what it costs. EfficientPS, lesson 03, is one answer.
 #
 # ## One class for each pixel: the FCN
 # A backbone halves the image five times; its last features, C32, have one cell for 32 × 32 pixels. A 1 × 1 convolution
@@ -88,8 +87,8 @@ show(classes(judge[shown].tile.image, maps, one.model.taxonomy),
 
 # %% [markdown]
 # ## What skip connections give back
-# One number for all pixels hides where the errors are. Ask only the pixels near an outline; people call that band a
-# *trimap*.
+# One number for all pixels hides where the errors are. Ask only the pixels near an outline; such a band is
+# called a *trimap*.
 #
 # **Exercise 2.2.** Which share of the pixels at most `width` away from an outline is right?
 
@@ -151,8 +150,8 @@ gain.reveal(round(100 * (near["8s"] - near["32s"])))
 # 3. Each surviving box gets a **mask** of 28 × 28 values in its own frame.
 # 4. The masks are enlarged and pasted into the image.
 #
-# No stage writes pixels of a box directly. It writes **offsets**: how far to move the middle, in widths and heights
-# of the box, and the logarithm of the factor by which to stretch it.
+# No stage says where a box *is*. It says **offsets**: how far to move the middle, in widths and heights of the box, and
+# the logarithm of the factor by which to stretch it.
 #
 # **Exercise 2.3.** Apply offsets to a box.
 
@@ -376,7 +375,16 @@ disagree.reveal(round(100 * found["pair"].contradicted))
 # is training, since the pair saw a quarter of the steps; this cell cannot tell how large a part. What counts is what
 # becomes of a contradiction. The heuristic merge never looks at it: the mask wins, whatever the FCN says. EfficientPS
 # asks both heads at each pixel and lets agreement count more. How, you do by hand in lesson 04.
-#
+
+# %% [markdown] tags=["instructor"]
+# ### For teachers
+# - 2.3: the usual faults are dx taken as pixels, and a forgotten exponential. Ask what all zeros should do.
+# - 2.4: ask whether a box that was dropped may still drop others. Let the class vote, then run the check.
+# - Drawback 2 is the honest part: the table of equal steps does not support "one network is better at everything".
+#   Give it time; students expect the lesson to praise its own method.
+# - The seconds of drawback 1 depend on the machine. Parameters and megabytes do not.
+
+# %% [markdown]
 # ## Summary
 # - FCN-32s paints blobs; two skips bring back outlines, and little where there are none.
 # - Mask R-CNN narrows tens of thousands of anchors to one box and one mask for each nucleus.

@@ -33,7 +33,7 @@ from pano_med.predict import load_segmenter
 from pano_med.synthetic import he_tile
 from pano_med.widgets import Guess, LayerLens
 
-torch.manual_seed(0)
+_ = torch.manual_seed(0)
 
 # %% [markdown]
 # ## One image, four scales
@@ -467,9 +467,13 @@ near.reveal(round(100 * close[hardest].mean()))
 # a module in the table, a channel among the small maps, and move over the large map. The right picture shows where the
 # cell lies and how far it looks: half of what moves its value lies within the solid frame.
 #
-# Three things to look for. Which early channel is a stain detector? In `backbone.blocks.2` some channels answer to
-# nuclei: do they see their edge or their body? How large is the solid frame at `fpn.output.0`, compared with
-# `backbone.blocks.1`, although both have cells of 4 pixels?
+# Four things to look for:
+#
+# - `backbone.stem`: which maps are bright on nuclei, which in white gaps, which on edges of one direction?
+# - `fpn.output.0` and `semantic_head.lsfe4`: find a map that answers to nuclei and nothing else.
+# - `semantic_head`: six maps, one for each class. Which one is the white gaps' own?
+# - Compare the solid frames of `backbone.blocks.1` and `fpn.output.0`. Both have cells of 4 pixels, but the pyramid has
+#   handed one of them context from far away.
 
 # %%
 names = ["backbone.stem", "backbone.blocks.*", "fpn.output.*", "semantic_head.lsfe4", "semantic_head.dpc16",
@@ -506,6 +510,15 @@ largest.reveal(max((name for name in parts if name != "backbone"), key=parts.get
 # %%
 print(f"he-nano: {sum(p.numel() for p in net.parameters()):,} parameters, "
       f"of which box head {sum(p.numel() for p in net.instance_head.box_head.parameters()):,}")
+
+# %% [markdown] tags=["instructor"]
+# ### For teachers
+# - 3.3 takes longest. A student whose signals move one level only has the loop the wrong way round: let them print
+#   which level changes in each step.
+# - 3.5: nearly everybody forgets the half cell first. Draw a 2 × 2 grid and mark the four middles on the board.
+# - The measured speed of the separable convolution differs from machine to machine, and falls below 1 where many
+#   threads compete. That is the lesson, not a fault.
+# - Without an internet connection all cells run on a painted tile; the numbers of anchors and parameters stay the same.
 
 # %% [markdown]
 # ## Summary

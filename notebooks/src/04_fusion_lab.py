@@ -99,7 +99,8 @@ check.answer("4.1", taken_share)
 # ### A popular guide against the paper
 #
 # A widely read guide to this method says: *masks whose overlap is above the threshold are kept.* The paper says that
-# they are dropped. Only one can work. Add a fragment of nucleus 1 with a score of 0.6 and find out.
+# they are dropped. Only one can work. Add a third detection with a score of 0.6, a fragment that lies mostly on the two
+# nuclei, and find out.
 
 # %%
 crowd = tiny(fragment=True)
@@ -280,7 +281,7 @@ print(winner)
 # changes nothing. In 32-bit numbers it can only do harm: it makes ties of values that were different.
 
 # %%
-stack = np.concatenate([semantic[:NUM_STUFF], fl])
+stack = np.concatenate([semantic[:NUM_STUFF], fused(ml_a, ml_b)])
 shares = np.exp(stack) / np.exp(stack).sum(0)
 print("pixels with another winner after softmax:", int((shares.argmax(0) != stack.argmax(0)).sum()))
 close = torch.tensor([0.0, 1e-9, 2e-9])
@@ -318,6 +319,7 @@ check.answer("4.5", canvas)
 
 # %%
 ours = Merger(example.prediction)("paper", score=0.5, overlap=0.5, min_area=20)
+winner = winners(semantic[:NUM_STUFF], fused(ml_a, ml_b))
 mine = canvas(winner, semantic, NUM_STUFF, 20)
 print("same winners:", np.array_equal(winner, ours.trace.intermediate - 1))
 print("same void:   ", np.array_equal(mine == -1, ours.trace.void))

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pano_med.cli.app import say
 from pano_med.demo import NotFetched, Quality, Region, Shown, fetch_hgsc, he_region, ihc_region, show
+from pano_med.formats import make_folder
 from pano_med.outputs import Summary
 from pano_med.predict import load_segmenter
 
@@ -17,7 +18,7 @@ from pano_med.predict import load_segmenter
 def run(out: Path, weights: str | None, device: str | None, offline: bool) -> None:
     """Do it all."""
     start = time.perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     segmenter = load_segmenter(*[weights] if weights else [], device=device)
     region = _region(offline)
     with Console(stderr=True).status(f"segmenting {region.name} ..."):

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from pano_med.cli.app import EXPECTED, one_line, say
-from pano_med.formats import read_image
+from pano_med.formats import make_folder, read_image
 from pano_med.outputs import Summary, output_names, write_outputs
 from pano_med.predict import Segmenter, load_segmenter
 
@@ -26,7 +26,7 @@ def run(
     """Do it; the exit code is 1 where an image failed."""
     images = list({path.resolve(): path for path in images}.values())
     names = output_names(images)
-    out.mkdir(parents=True, exist_ok=True)  # before the weights are loaded: a read-only place is told at once
+    make_folder(out)  # before the weights are loaded: a read-only place is told at once
     segmenter = load_segmenter(*[weights] if weights else [], device=device)
     failed = 0
     with Console(stderr=True, quiet=quiet).status("") as status:

@@ -12,7 +12,7 @@ import typer
 from torch import nn
 
 from pano_med.cli.app import say
-from pano_med.formats import replacing
+from pano_med.formats import make_folder, replacing
 from pano_med.models import EfficientPS, TwoNetworks
 from pano_med.training import FitResult, TrainConfig, fit
 from pano_med.training.recipe import HE_CORE_WEIGHTS, SYNTHETIC, Ingredients, he_core
@@ -78,7 +78,7 @@ def run(out: Path, data: Path | None, resume: bool, plan: Plan, options: dict[st
 def _store(out: Path, plan: Plan) -> None:
     if (out / "last.json").exists():
         raise FileExistsError(f"{out} already holds a run; add --resume to go on, or choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with replacing(out / RECIPE) as file:
         file.write(json.dumps(vars(plan), indent=1).encode())
 

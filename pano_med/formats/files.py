@@ -26,6 +26,21 @@ _REASONS = {
 }
 
 
+def make_folder(path: str | Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        OSError: it can't be made; the message names it and says what to do.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror)
+        if isinstance(error, FileExistsError):
+            reason = "a file has that name; choose another name"
+        raise type(error)(f"cannot make the folder {path}: {reason}") from error
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` and rename it to `path` when the block ends well.

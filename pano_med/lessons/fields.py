@@ -58,7 +58,7 @@ def rows_from(slide: Slide, row: int) -> Field:
     truth = part(slide.truth, below, things=True)
     crossing = np.intersect1d(slide.truth.ids[:row], truth.ids)
     ignore = np.isin(truth.ids, crossing[crossing > 0])
-    return Field(np.ascontiguousarray(slide.image[below]), truth, ignore, slide.pixel_size_um)
+    return Field(slide.image[below].copy(), truth, ignore, slide.pixel_size_um)
 
 
 def part(panoptic: Panoptic, window: Window, things: bool = False) -> Panoptic:

@@ -34,7 +34,7 @@ class KnobCurves:
     """
 
     def __init__(
-        self, network: Callable[[np.ndarray, float], Panoptic], fields: int = 4, first_seed: int = 100
+        self, network: Callable[[np.ndarray, float], Panoptic], fields: int = 3, first_seed: int = 100
     ) -> None:
         self._network, self._seeds = network, range(first_seed, first_seed + fields)
         self._known: dict[Knobs, dict[str, list[float]]] = {}

@@ -169,14 +169,16 @@ def _outlined(picture: np.ndarray, ids: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _labelled(picture: np.ndarray, ids: np.ndarray, names: dict[int, str], scale: int) -> np.ndarray:
-    """Write each name at the deepest point of its region, where the region is large enough to hold it."""
-    size = round(2.2 * fitting_size(picture))
-    for number, name in names.items():
+    """Write each name at the deepest point of its region; large regions first, and no name over another."""
+    size, taken = round(2.2 * fitting_size(picture)), np.zeros(picture.shape[:2], bool)
+    for number in sorted(names, key=lambda n: -np.count_nonzero(ids == n)):
         depth = ndimage.distance_transform_edt(np.pad(ids == number, 1))[1:-1, 1:-1] * scale
         row, column = np.unravel_index(depth.argmax(), depth.shape)
-        width = text_width(name, size)
-        if depth.max() > 0.6 * size:
-            left = np.clip(column * scale - width // 2, 2, max(2, picture.shape[1] - width - 4))
-            top = np.clip(row * scale - line_height(size) // 2, 2, picture.shape[0] - line_height(size) - 2)
-            write(picture, name, int(top), int(left), size, halo=True)
+        width, height = text_width(names[number], size), line_height(size)
+        left = int(np.clip(column * scale - width // 2, 2, max(2, picture.shape[1] - width - 4)))
+        top = int(np.clip(row * scale - height // 2, 2, max(2, picture.shape[0] - height - 2)))
+        place = np.s_[top : top + height, left : left + width]
+        if depth.max() > 0.45 * size and not taken[place].any():
+            write(picture, names[number], top, left, size, halo=True)
+            taken[place] = True
     return picture

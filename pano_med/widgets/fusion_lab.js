@@ -181,7 +181,7 @@ async function render({ model, el: host }) {
       const w = x1 - x0, h = y1 - y0, take = () => data.subarray(next, next += w * h);
       own.at.set(Number(i), { x0, y0, w, h, a: take(), ...(found.fused ? { b: take(), fl: take() } : {}) });
     }
-    own.limit = limitOf(data); // of all three kinds of logits: FL are the largest
+    own.limit = limitOf([...own.at.values()].flatMap((p) => [...(p.fl || p.a)]));
     windows[rule] = own;
   }
   // A rule may name another rule's windows before they were read: names always point backwards, so this is complete.
@@ -458,7 +458,7 @@ async function render({ model, el: host }) {
 
   // -- the logits of the chosen one ---------------------------------------------------------------------------------
   let part = null;
-  const heats = ["ML_A: its own mask", "ML_B: semantic head, its class", "FL: both fused", "best stuff logit"].map((title, n) => {
+  const heats = ["ML_A: its own mask", "ML_B: semantic head", "FL: both fused", "best stuff logit"].map((title, n) => {
     const stage = new pano.Stage(detail, { label: title, help: "arrows move the cursor by one pixel, plus and minus zoom",
       paint: (s) => part && paintHeat(s, n), hover: (p) => point(p, false), pick: (p) => point(p, true), keys: (e) => walk(e) });
     const words = el("span"), scale = el("span", { class: "pano-scale" });

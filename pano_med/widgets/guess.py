@@ -13,7 +13,7 @@ from pano_med.lessons import Shown
 class Guess(ipw.VBox):
     """A question that the learner answers before the cell that shows the result.
 
-    Plain ipywidgets, from what versions 7.7 and 8 share; keyboard: Tab, then arrows.
+    Plain ipywidgets, from what versions 7.7 and 8 share. Keys: Tab and Space for options, arrows for the slider.
 
     Args:
         question: plain text.

@@ -20,18 +20,27 @@ async function render({ model, el }) {
   const number = (v) => (Math.abs(v) >= 1000 || (v && Math.abs(v) < 0.01) ? v.toExponential(1) : v.toFixed(2));
   const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
+  // Python holds the maps of the other modules; a kernel that is gone cannot send them.
+  let waiting = null;
+  function ask(key) {
+    if (key === model.get("chosen")) return;
+    f.put("chosen", key);
+    clearTimeout(waiting);
+    waiting = setTimeout(() => f.alarm("Python does not answer: is the kernel busy or gone? Run this cell again."), 4000);
+  }
+
   // ---- the table of modules -----------------------------------------------------------------------------------
   const list = model.get("layers");
   const table = pano.table("Modules, in the order in which the image reaches them", [
     { key: "name", name: "module" }, { key: "kind", name: "type" }, { key: "size", name: "output" },
     { key: "parameters", name: "parameters", number: true, show: (v) => v.toLocaleString("en") },
-  ], { sort: { key: "key", down: false }, onpick: (row) => f.put("chosen", row.key) });
+  ], { sort: { key: "key", down: false }, onpick: (row) => ask(row.key) });
   table.set(list.map((row, key) => ({ key, ...row })));
   table.addEventListener("keydown", (e) => { // arrows walk through the rows
     const step = { ArrowDown: 1, ArrowUp: -1 }[e.key], row = e.target.closest("tr[data-key]");
     if (!step || !row) return;
     const next = step > 0 ? row.nextElementSibling : row.previousElementSibling;
-    if (next) { next.focus(); f.put("chosen", Number(next.dataset.key)); }
+    if (next) { next.focus(); ask(Number(next.dataset.key)); }
     e.preventDefault(); e.stopPropagation();
   });
 
@@ -111,6 +120,8 @@ async function render({ model, el }) {
   }
 
   function fill() {
+    clearTimeout(waiting);
+    f.alarm(model.get("fault"));
     const state = model.get("shown"), [count, h, w] = state.cells;
     layer = { ...state, data: bytes(state.data) };
     const row = list[model.get("chosen")], [channels] = layer.shape;
@@ -157,10 +168,10 @@ async function render({ model, el }) {
   for (let i = 0; i < 256; i++) ramp.data.set([lut[3 * i], lut[3 * i + 1], lut[3 * i + 2], 255], 4 * i);
   scale.getContext("2d").putImageData(ramp, 0, 0);
   const imageBox = imageStage ? pano.el("div", { class: "pano-lens-map" }, pano.el("div", { class: "pano-caption" }, "where it looks"), imageStage.node,
-    pano.el("p", { class: "pano-help" }, "orange: the cell · solid line: half of what it looks at · dashed: 95 %")) : null;
+    pano.el("p", { class: "pano-help" }, "small square: the cell · solid line: half of what it looks at · dashed: 95 %")) : null;
   f.body.append(facts, pano.el("div", { class: "pano-lens-main" }, mapBox, imageBox, pano.el("div", { class: "pano-lens-choice" }, grid, bar)), table);
   f.listen("shown", fill);
   fill();
-  return () => { mapStage?.close(); imageStage?.close(); f.close(); };
+  return () => { clearTimeout(waiting); mapStage?.close(); imageStage?.close(); f.close(); };
 }
 export default { render };

@@ -75,6 +75,17 @@ async function render({ model, el: host }) {
     nuclei.choose(row.key);
     f.say(`${tell(name, row.key)}, eccentricity ${row.eccentricity.toFixed(2)}, haematoxylin ${row.haematoxylin.toFixed(3)}`);
   }
+  function pick(name, place) { // a sign first, then the nucleus under the pointer
+    if (name === "truth") return;
+    const { state, stage } = panes[name], number = at(name, place);
+    const away = (m) => Math.hypot(m.row - place.row, m.col - place.col) * stage.scale; // screen pixels
+    const [sign] = (state.marks || []).filter((m) => shown.has(m.kind) && away(m) < 10).sort((a, b) => away(a) - away(b));
+    if (!sign && !number) return;
+    f.put("method", name);
+    list();
+    step = sign ? listed.findIndex((m) => m.mark === sign) : -1;
+    if (sign) goError(listed[step]); else goNucleus(rows.find((row) => row.key === number));
+  }
   let step = -1;
   function walk(by) {
     if (!listed.length) return f.say(hasTruth ? "No errors of the kinds that are shown." : "Without a truth nothing can be called an error.");
@@ -121,7 +132,7 @@ async function render({ model, el: host }) {
     const caption = el("span", {}, titles[name]);
     const stage = new pano.Stage(view, { label: name === "truth" && !hasTruth ? "the image" : titles[name], caption, help, height: 900,
       paint: (s) => paint(s, name), hover,
-      pick: (place) => { const n = at(name, place); if (name !== "truth" && n) { f.put("method", name); list(); goNucleus(rows.find((r) => r.key === n)); } },
+      pick: (place) => pick(name, place),
       keys: (e) => { const by = { n: 1, N: 1, p: -1, P: -1 }[e.key]; if (by) walk(by); return Boolean(by); } });
     const under = el("div", { class: "pano-controls" }, controls[name].map((trait) => sliders[trait]));
     if (name === "threshold") {
@@ -164,13 +175,14 @@ async function render({ model, el: host }) {
   ], { onpick: goNucleus, sort: { key: "area", down: true } });
   function list() {
     const { state, rows: own } = panes[model.get("method")], order = kinds.map(([kind]) => kind);
-    listed = (state.marks || []).filter((m) => shown.has(m.kind)).map((m, i) => ({ ...m, key: i, order: order.indexOf(m.kind) }));
+    listed = (state.marks || []).filter((m) => shown.has(m.kind)).map((m, i) => ({ ...m, mark: m, key: i, order: order.indexOf(m.kind) }));
     listed.sort((a, b) => a.order - b.order);
     rows = own.map((row, i) => ({ ...row, eccentricity: state.table.eccentricity[i], haematoxylin: state.table.haematoxylin[i] }));
     step = -1;
     chosen = null;
     errors.set(listed);
     nuclei.set(rows);
+    [errors, nuclei].forEach((table) => table.choose(null, false));
   }
   const legend = el("div", { class: "pano-bar pano-note", role: "group", "aria-label": "lines" });
   function fillLegend() {
@@ -202,7 +214,7 @@ async function render({ model, el: host }) {
     el("div", { class: "pano-split" },
       el("div", { class: "pano-left" }, el("div", { class: "pano-four" }, order), f.status),
       el("div", { class: "pano-side" }, summary, legend, method, hasTruth ? errors : null, nuclei)));
-  f.root.append(el("p", { class: "pano-help" }, "All pictures move together. Drag to move; the wheel zooms after a click on a picture or with "
+  f.root.append(el("p", { class: "pano-help" }, "All pictures move together. Click a sign or a nucleus. Drag to move; the wheel zooms after a click on a picture or with "
     + "Ctrl. Keys on a picture: arrows, + − 0, n and p for the next and previous error."));
   for (const name of Object.keys(panes)) f.listen(name, () => load(name));
   for (const trait of Object.keys(sliders)) f.listen(trait, () => sliders[trait].set(model.get(trait)));

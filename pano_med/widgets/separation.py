@@ -141,14 +141,14 @@ class SeparationLab(Picture):
         pixel = self._pixel or 1.0
         if change is None or change.name != "seed":
             self._mask = classical.nuclear_mask(self._density, rules, pixel)
-            self._show("threshold", classical.as_panoptic(classical.connected(self._mask), self._pixel))
+            self._set_map("threshold", classical.as_panoptic(classical.connected(self._mask), self._pixel))
         pieces = classical.split_touching(self._mask, rules, pixel)
-        self._show("watershed", things_only(classical.as_panoptic(pieces, self._pixel)))
+        self._set_map("watershed", things_only(classical.as_panoptic(pieces, self._pixel)))
 
     def _learned(self, _: Any = None) -> None:
-        self._show("ours", self._source(self.score))
+        self._set_map("ours", self._source(self.score))
 
-    def _show(self, name: str, panoptic: Panoptic) -> None:
+    def _set_map(self, name: str, panoptic: Panoptic) -> None:
         self._maps[name] = panoptic
         setattr(self, name, pane(panoptic, self._density, self._truth))
 

@@ -3,7 +3,7 @@ const PIECE = 256 * 1024; // below every limit that notebook servers set on one 
 async function render({ model, el: host }) {
   const { el } = pano;
   const f = pano.frame(model, host, "upload");
-  let file = null, number = 0;
+  let file = null, number = 0, timer = null;
 
   const input = el("input", { type: "file", id: `pano-file-${Math.random().toString(36).slice(2)}`,
     accept: "image/*,.tif,.tiff,.svs,.jp2,.ppm", onchange: () => input.files.length && begin(input.files[0]) });
@@ -21,16 +21,27 @@ async function render({ model, el: host }) {
     bar.hidden = false;
     bar.value = 0;
     f.say(`${file.name} is on its way ...`);
+    f.alarm("");
+    wait();
     model.send({ kind: "begin", id: number, name: file.name, size: file.size });
+  }
+  function wait() {
+    clearTimeout(timer);
+    timer = setTimeout(() => f.alarm("Python does not answer yet. If a cell is running, wait for it; if the kernel was " +
+      "restarted, run the cell of this widget again and choose the file there."), 10000);
   }
   f.listen("msg:custom", async (content) => {
     if (content.id !== number) return; // an older file
+    clearTimeout(timer);
+    f.alarm("");
     if (content.kind === "more") {
       bar.value = content.have / file.size;
       const have = content.have, wanted = number;
       try {
         const piece = await file.slice(have, have + PIECE).arrayBuffer();
-        if (wanted === number) model.send({ kind: "part", id: number }, {}, [piece]);
+        if (wanted !== number) return;
+        wait();
+        model.send({ kind: "part", id: number }, {}, [piece]);
       } catch (error) {
         bar.hidden = true;
         f.say(`${file.name} cannot be read from your computer (${error.message}); choose it again.`);
@@ -76,6 +87,7 @@ async function render({ model, el: host }) {
     el("label", { class: "pano-check" }, "Micrometres per pixel, if you know them:", mpp), take));
   draw();
   tell();
+  f.onclose(() => clearTimeout(timer));
   f.onclose(() => address && URL.revokeObjectURL(address));
   return f.close;
 }

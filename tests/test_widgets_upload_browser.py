@@ -3,9 +3,9 @@
 import pytest
 from lab import Lab
 
-pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra")
+expect = pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra").expect
 
-from drive_upload import drive_upload
+from drive_upload import drive_upload, picture_bytes  # noqa: E402  the steps need Playwright
 
 pytestmark = pytest.mark.browser
 
@@ -27,3 +27,10 @@ def test_picture_upload(lab: Lab) -> None:
         notebook.run(1)
         assert "True (465, 512) 1.074" in notebook.text(1)  # 2200 pixels on 512: each is 4.3 times as wide
         notebook.check_clean()
+        notebook.restart()
+        widget = notebook.output(0)
+        widget.locator("input[type=file]").set_input_files(
+            [{"name": "late.png", "mimeType": "image/png", "buffer": picture_bytes(20, 20)}]
+        )
+        told = "if the kernel was restarted, run the cell"
+        expect(widget.locator(".pano-fault")).to_contain_text(told, timeout=20_000)
