@@ -91,6 +91,13 @@ def test_the_facts_of_a_card_are_read_by_people_too(make_book: Any) -> None:
     assert "| label_faults | a\\|b<br>c |" in shown
 
 
+def test_links_lead_to_pages_or_are_words(make_book: Any, tmp_path: Path) -> None:
+    (tmp_path / "tour.md").write_text("# Tour")
+    text = "[tour](tour.md), [`types`](../pano_med/types), ![x](no.png), [lab](docs/fusion_lab.html), [a](https://b.c)"
+    held = '[tour](tour.md), `types`, ![x](no.png), <a href="docs/fusion_lab.html">lab</a>, [a](https://b.c)'
+    assert make_book.with_links_that_hold(text, tmp_path) == held
+
+
 def test_formulas_are_mathml_or_an_error(make_book: Any) -> None:
     conf = pytest.importorskip("conf")
     assert "<mfrac>" in conf.mathml(r"\frac{a}{b}", inline=True)

@@ -81,14 +81,12 @@ def gather(source: Path) -> None:
     shutil.copyfile(BOOK / "index.md", source / "index.md")
     for card in (source / "data_cards").glob("*.md"):
         card.write_text(facts_shown(card.read_text("utf-8")), "utf-8")
-    readme = source / "README.md"
-    readme.write_text(readme.read_text("utf-8").replace("](data_cards)", "](index.md)"), "utf-8")
-    for page in source.rglob("*.md"):
-        page.write_text(re.sub(*ALONE, page.read_text("utf-8")), "utf-8")
     (source / "notebooks").mkdir()
     for path in sorted((NOTEBOOKS / "instructor").glob("*.ipynb")):
         notebook = for_reading(nbformat.read(executed(path), as_version=4), path.stem)
         nbformat.write(notebook, source / "notebooks" / path.name)
+    for page in source.rglob("*.md"):
+        page.write_text(with_links_that_hold(page.read_text("utf-8"), page.parent), "utf-8")
     (source / "api").mkdir()
     for number, door in enumerate(DOORS):
         (source / "api" / f"{number:02}_{door}.md").write_text(reference(f"pano_med.{door}"), "utf-8")
@@ -124,6 +122,16 @@ def _still(outputs: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNo
         if NO_GUESS.search(output.get("data", {}).get("text/html", "")):
             output.data["text/html"] = NO_GUESS.sub("", output.data["text/html"])
         yield output
+
+
+def with_links_that_hold(text: str, folder: Path) -> str:
+    """A page in `folder` whose links to files that the site does not have, as the code, are plain words."""
+    text = re.sub(*ALONE, text)
+
+    def here(link: re.Match[str]) -> str:
+        return link[0] if (folder / link[2]).is_file() else link[1]
+
+    return re.sub(r"(?<!!)\[([^\[\]]+)\]\(([\w./-]+)\)", here, text)
 
 
 def facts_shown(card: str) -> str:

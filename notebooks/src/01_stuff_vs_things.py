@@ -182,7 +182,7 @@ check.answer("1.2", iou)
 # A true and a predicted segment **match** if they have the same class and **IoU > 0.5**. So each segment is one of
 # three:
 #
-# - **TP**, true positive: half of a matched pair,
+# - **TP**, true positive: a matched pair, counted once,
 # - **FN**, false negative: a true segment without a match, missed,
 # - **FP**, false positive: a predicted segment without a match, invented.
 #

@@ -22,7 +22,7 @@ def merge_heuristic(prediction: Prediction, rules: HeuristicRules = DEFAULT_RULE
     never talk to each other, which is what the fusion of EfficientPS changed.
 
     Args:
-        prediction: semantic logits and instances of one image, on any device; not edited.
+        prediction: semantic logits and instances of one image, on any device (the merge runs on the CPU); not edited.
         rules: every number and choice, see `HeuristicRules`.
         trace: also return every intermediate picture; ML_B and FL do not exist here and are None.
 

@@ -36,7 +36,7 @@ def fuse(prediction: Prediction, rules: FusionRules = DEFAULT_RULES, trace: bool
     thing logit of each pixel ("some thing, type unknown").
 
     Args:
-        prediction: semantic logits and instances of one image, on any device; not edited.
+        prediction: semantic logits and instances of one image, on any device (the merge runs on the CPU); not edited.
         rules: every number and choice, see `FusionRules`.
         trace: also return every intermediate picture (slower, needs memory for each box).
 
