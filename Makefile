@@ -1,11 +1,12 @@
-# make demo | test | test-all | notebooks | fusion-lab | book | bench | lint | clean. Each target makes .venv and installs what it needs, once.
+# make demo | lab | test | test-all | notebooks | fusion-lab | book | bench | lint | clean.
+# Each target makes .venv and installs what it needs, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all notebooks fusion-lab book bench lint clean
+.PHONY: help demo lab test test-all notebooks fusion-lab book bench lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +23,10 @@ $(VENV)/.core: $(VENV)/.made pyproject.toml .ci/constraints.txt
 	$(INSTALL) -e .
 	@touch $@
 
+$(VENV)/.lab: $(VENV)/.core
+	$(INSTALL) -e '.[lab]'
+	@touch $@
+
 # [lab] too: the fast tests try the widgets without a browser.
 $(VENV)/.dev: $(VENV)/.core
 	$(INSTALL) -e '.[lab,dev]'
@@ -33,6 +38,9 @@ $(VENV)/.all: $(VENV)/.dev
 
 demo: $(VENV)/.core ## segment a real H&E region and write report.html
 	$(BIN)/pano-med demo --out demo_out
+
+lab: $(VENV)/.lab ## open the lessons in JupyterLab
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 test: $(VENV)/.dev ## the fast tests
 	$(BIN)/python -m pytest

@@ -44,9 +44,9 @@ def steps(page: Any, rule: str, count: int = STEPS) -> list[float]:
     for i in range(count):
         page.evaluate("() => { delete document.querySelector('.pano-fusion-lab').dataset.milliseconds }")
         page.keyboard.press("ArrowRight" if i < count / 2 else "ArrowLeft")
-        page.wait_for_function(STAMP)
+        page.wait_for_timeout(600)  # no polling: it would keep the page busy
+        page.wait_for_function(STAMP, polling=200)
         seconds.append(float(page.evaluate(STAMP)) / 1000)
-        page.wait_for_timeout(250)  # as a person does; the table is filled meanwhile
     return seconds
 
 

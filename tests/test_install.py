@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PIP = [sys.executable, *"-m pip --disable-pip-version-check install --quiet --dry-run --ignore-installed".split()]
+PIP = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
 #: The service's Python.
 SERVICE = ["--python-version", "3.13", "--only-binary=:all:"]
 

@@ -179,8 +179,7 @@ check.answer("1.2", iou)
 # check.solution("1.2")
 
 # %% [markdown]
-# A true and a predicted segment **match** if they have the same class and **IoU > 0.5**. So each segment is one of
-# three:
+# A true and a predicted segment **match** if they have the same class and **IoU > 0.5**. So there are three cases:
 #
 # - **TP**, true positive: a matched pair, counted once,
 # - **FN**, false negative: a true segment without a match, missed,

@@ -24,7 +24,7 @@ from pano_med.demo import NotFetched, fetch_hgsc, he_region
 from pano_med.fusion.paste import paste, windows
 from pano_med.lessons import show
 from pano_med.lessons.layers import activation_bytes
-from pano_med.lessons.pair import equal_steps, load_pair, parameters, seconds, stages
+from pano_med.lessons.pair import equal_steps, parameters, seconds, stages
 from pano_med.lessons.pair_pictures import bands, classes, stories, walk
 from pano_med.lessons.skips import field, paint, train_scores
 from pano_med.metrics import Contradictions, panoptic_quality
@@ -214,9 +214,7 @@ check.answer("2.4", suppress)
 # backbone.
 
 # %%
-pair, trained = load_pair()
-if not trained:
-    print("The pair's weights are not in this copy: random weights stand in, its results below mean nothing.")
+pair = load_segmenter("he-pair")
 try:
     region = he_region(fetch_hgsc())
     tissue, mpp = region.image[1110:1302, 700:892], 0.5  # rows that neither network was trained on
@@ -233,7 +231,7 @@ left = Guess("Mask R-CNN starts from 32,640 anchors here. How many boxes are lef
 left
 
 # %%
-stage = stages(pair.model if trained else one.model, pixels)
+stage = stages(pair.model, pixels)
 good = stage.scores >= pair.rules.score
 pasted = np.zeros(crop.shape[:2], int)
 for number, (box, mask) in enumerate(zip(stage.boxes[good], stage.masks[good], strict=True), start=1):
@@ -396,7 +394,7 @@ disagree.reveal(round(100 * found["pair"].contradicted))
 # ## Where to go next
 # - **03 EfficientPS from the inside**: how one backbone serves both heads.
 # - **04 fusion lab**: the merge that asks both heads.
-# - `pano_med/weights/he-nano.md`: what the networks saw and where they fail.
+# - `pano_med/weights/he-nano.md` and `he-pair.md`: what the networks saw and where they fail.
 #
 # ## Sources
 # - J. Long, E. Shelhamer, T. Darrell: Fully Convolutional Networks for Semantic Segmentation. CVPR 2015, arXiv

@@ -74,7 +74,8 @@ def failures(image: np.ndarray, truth: Panoptic, found: Panoptic, errors: Separa
         "invented": [(found, p) for p in errors.invented],
     }
     places = {kind: place for kind, rows in ids.items() if (place := _first_inside(rows, side)) is not None}
-    drawn = [overlay(image, p, letters=False, bar=False, thickness=1) for p in (truth, found)]
+    whole = (slice(None), slice(None))
+    drawn = [overlay(image, part(p, whole, things=True), bar=False, thickness=1) for p in (truth, found)]
     rows = [closeups(picture, places, pixel_size_um, side, scale) for picture in drawn] if places else [image[:64, :64]]
     return stack(rows)
 

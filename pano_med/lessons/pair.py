@@ -1,4 +1,4 @@
-"""Lesson 02's two networks: the pair where it ships, the stages of Mask R-CNN, and what both cost (torch)."""
+"""Lesson 02's two networks: their cards side by side, the stages of Mask R-CNN, and what both cost (torch)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,28 +14,11 @@ from torch import Tensor, nn
 
 from pano_med.models import EfficientPS, TwoNetworks
 from pano_med.models.efficientps import pad_batch
-from pano_med.predict import Segmenter, load_segmenter
-from pano_med.weights import LoadedWeights, shipped
+from pano_med.weights import shipped
 
 #: The weights of the pair, and the network that it is compared with.
 PAIR, ONE = "he-pair", "he-nano"
-#: What the card of he-nano says of the pair after 600 steps, for copies of the package that ship no pair:
-#: nuclei PQ, mean PQ of types, tissue PQ, tissue mean IoU.
-KNOWN = {600: (0.493, 0.383, 0.615, 0.707)}
 _COLUMNS = ("objects_pq", "things_pq", "stuff_pq", "stuff_iou")
-
-
-def load_pair(weights: str | Path = PAIR) -> tuple[Segmenter, bool]:
-    """The pair, and whether it is trained: without its weights in this copy it has random ones.
-
-    Args:
-        weights: a name or a file.
-    """
-    if weights in shipped() or Path(weights).is_file():
-        return load_segmenter(weights), True
-    torch.manual_seed(0)
-    net = TwoNetworks.small().eval()
-    return Segmenter(LoadedWeights(net, {"config": net.config, "model_mpp": 0.25})), False
 
 
 def equal_steps() -> dict[int, dict[str, tuple[float, ...]]]:
@@ -46,7 +28,7 @@ def equal_steps() -> dict[int, dict[str, tuple[float, ...]]]:
     """
     cards = shipped()
     ours = _history(cards.get(ONE, {}))
-    pair = _history(cards.get(PAIR, {})) or KNOWN
+    pair = _history(cards.get(PAIR, {}))
     return {step: {ONE: ours[step], "pair": pair[step]} for step in sorted(ours.keys() & pair.keys())}
 
 

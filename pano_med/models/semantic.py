@@ -67,11 +67,11 @@ class SemanticHead(nn.Module):
         s32, s16 = self.dpc32(p32), self.dpc16(p16)
         s8 = self.lsfe8(p8)
         s8 = s8 + resize_like(self.mc16(s16 + resize_like(s32, s16)), s8)
-        s4 = self.lsfe4(p4)
-        s4 = s4 + resize_like(self.mc8(s8), s4)
-        # The paper concatenates the four at the scale of s4 and scores them with one 1 x 1 convolution. Scoring each
-        # first and adding the enlarged scores is the same sum, with K instead of 4 width channels to enlarge.
-        parts = self.logits.weight.split(s4.shape[1], dim=1)
-        scores = [F.conv2d(x, w) for x, w in zip((s4, s8, s16, s32), parts, strict=True)]  # (B, K, h, w) each
-        logits = sum((resize_like(x, s4) for x in scores[1:]), scores[0]) + self.logits.bias.view(1, -1, 1, 1)
+        s4, m8 = self.lsfe4(p4), self.mc8(s8)  # the paper's feature at this scale is s4 + enlarged m8
+        # It concatenates the four at the scale of s4 and scores them with one 1 x 1 convolution. Scoring each first and
+        # adding the enlarged scores is the same sum, with K instead of 4 width channels to enlarge.
+        w4, w8, w16, w32 = self.logits.weight.split(s4.shape[1], dim=1)
+        at8 = F.conv2d(m8, w4) + F.conv2d(s8, w8)  # (B, K, h, w) each
+        coarse = (at8, F.conv2d(s16, w16), F.conv2d(s32, w32))
+        logits = sum((resize_like(x, s4) for x in coarse), F.conv2d(s4, w4)) + self.logits.bias.view(1, -1, 1, 1)
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

@@ -57,11 +57,11 @@ function rings(mask, w, h, x0, y0) {
     }
   }
   for (const start of [...next.keys()]) {
-    for (let key = start, first = true; next.get(key)?.length; first = false) {
-      if (first) path.moveTo(x0 + (key % (w + 1)), y0 + Math.floor(key / (w + 1)));
-      const [x, y] = next.get(key).pop();
-      path.lineTo(x0 + x, y0 + y);
-      key = y * (w + 1) + x;
+    for (let key = start, was = 0; next.get(key)?.length;) {
+      const [x, y] = next.get(key).pop(), at = y * (w + 1) + x, cx = key % (w + 1), cy = Math.floor(key / (w + 1));
+      if (!was) path.moveTo(x0 + cx, y0 + cy);
+      else if (was !== at - key) path.lineTo(x0 + cx, y0 + cy); // corners only
+      [was, key] = [at - key, at];
       if (key === start && !next.get(key).length) path.closePath();
     }
   }
@@ -301,11 +301,17 @@ async function render({ model, el: host }) {
 
   // -- the six pictures -------------------------------------------------------------------------------------------
   const view = new pano.View(W, H), detail = new pano.View(8, 8);
-  const dim = (s, white) => {
+  const bases = new WeakMap(); // the photo as a stage shows it; scaling it anew for each answer would take long
+  const dim = (s, white = 0) => {
+    const { id } = grid(s), base = bases.get(s) || {};
+    if (base.id === id && base.canvas) { s.context.drawImage(base.canvas, 0, 0); return; }
     s.drawPicture(photo);
     const { k, left, top: y } = s.frame;
     s.context.fillStyle = `rgba(255, 255, 255, ${white})`;
-    s.context.fillRect(left, y, W * k, H * k);
+    if (white) s.context.fillRect(left, y, W * k, H * k);
+    const canvas = base.id === id ? el("canvas", { width: s.canvas.width, height: s.canvas.height }) : null;
+    canvas?.getContext("2d", { willReadFrequently: true }).drawImage(s.canvas, 0, 0); // from the second time in one place
+    bases.set(s, { id, canvas });
   };
   const mark = (s) => { // the chosen instance, in every picture
     if (chosen !== null && instances[chosen].outline) stroke(s, instances[chosen].outline, [["white", 6], ["black", 3]]);
@@ -336,7 +342,7 @@ async function render({ model, el: host }) {
   let classHeat = null;
   function paintSemantic(s) {
     if (classHeat) { paintValues(s, classHeat.values, classHeat.limit); cells(s, classHeat.values, W, H, 14); mark(s); return; }
-    s.drawPicture(photo);
+    dim(s);
     paintMap(s, classMap, classLook);
     const { k, left, top: y } = s.frame;
     for (const [c, col, row, area] of classLetters) {
@@ -349,7 +355,8 @@ async function render({ model, el: host }) {
     dim(s, 0.15);
     const { k, left, top: y } = s.frame;
     for (const [color, path] of shown.paths) {
-      stroke(s, path, color ? [["white", 4.5], [color, 2.8]] : [["white", 3.5], ["black", 1.8, [4, 3]]]);
+      const halo = instances.length > 150 ? [] : [["white", 4.5]]; // many outlines: half the strokes
+      stroke(s, path, color ? [...halo, [color, 2.8]] : [...halo, ["black", 1.8, [4, 3]]]);
     }
     mark(s);
     instances.forEach((thing, i) => {
@@ -388,7 +395,7 @@ async function render({ model, el: host }) {
   const paintWinner = (s) => { dim(s, 0.3); paintMap(s, shown.maps, winnerLook); letters(s); mark(s); };
   const paintThings = (s) => { dim(s, 0.6); paintMap(s, shown.maps, thingLook); letters(s, (owner) => owner > stuff); mark(s); };
   function paintFinal(s) {
-    s.drawPicture(photo);
+    dim(s);
     paintMap(s, shown.maps, finalLook, kept && kept.differs);
     letters(s);
     if (showTruth && truth) stroke(s, truth, [["white", 4.5], ["black", 2.6, [3, 3]]]);
@@ -551,8 +558,20 @@ async function render({ model, el: host }) {
       el("tbody", {}, line("now", shown), kept ? line("remembered", kept) : null)));
     differ.textContent = kept ? `${kept.count.toLocaleString("en")} of ${(W * H).toLocaleString("en")} pixels have another owner than in the remembered result.` : "";
   }
-  function fillTable() {
-    table.set(instances.map((t, i) => ({ ...t, fate: FATE[shown.fates[i][1]], why: shown.fates[i][2] })));
+  const lines = instances.map((t) => ({ ...t, fate: "", why: "" }));
+  function fillTable() { // a new table is slow where there are many things: only cells that change are written
+    const changed = new Set();
+    lines.forEach((line, i) => {
+      const fate = FATE[shown.fates[i][1]], why = shown.fates[i][2];
+      if (line.why !== why || line.fate !== fate) changed.add(String(i));
+      Object.assign(line, { fate, why });
+    });
+    const rows = [...table.querySelectorAll("tbody tr")];
+    if (rows.length) rows.filter((row) => changed.has(row.dataset.key)).forEach((row) => {
+      const { fate, why } = lines[row.dataset.key], cells = row.querySelectorAll("td");
+      [cells[3].textContent, cells[4].textContent] = [fate, why];
+    });
+    else table.set(lines);
     table.choose(chosen, false);
   }
   function renew() {
@@ -574,7 +593,7 @@ async function render({ model, el: host }) {
   const rememberButton = pano.button("remember this result", remember, { pressed: "false" });
   const table = pano.table("Every instance and its fate", [{ key: "number", name: "#", number: true, show: (v) => `#${v}` }, { key: "name", name: "class" },
     { key: "score", name: "score", number: true, show: (v) => v.toFixed(3) }, { key: "fate", name: "fate" }, { key: "why", name: "why" }],
-  { onpick: (row) => choose(row.key), sort: { key: "number", down: false } });
+  { onpick: (row) => choose(row.key), sort: { key: "number", down: false }, limit: 150 });
   const detailTitle = el("h3", { class: "pano-part" }), detailNone = el("p", { class: "pano-note" }, "No thing is chosen: click one in a picture or in the table, or press n in a picture.");
   const detailBox = el("div", { class: "pano-detail" }, detailTitle, el("div", { class: "pano-heats" }, heats.map((s) => s.node)),
     numbers, el("p", { class: "pano-note" }, "Blue below 0, white 0, orange above. Thin black line: 0. Thick dashed line: the pixels that it got."));

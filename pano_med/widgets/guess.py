@@ -85,7 +85,7 @@ class Guess(ipw.VBox):
         return self._input.value if self.options is None else self.options[self._input.value]
 
     def _told(self, value: Any) -> str:
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        text = str(value) if not isinstance(value, float) else f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
         return f"{text} {self.unit}".strip() if self.options is None else text
 
     def reveal(self, result: Any) -> Shown:
