@@ -43,7 +43,10 @@ def drive_settings(page: Any, widget: Any) -> None:
         slider.focus()
         page.keyboard.press("ArrowRight" if slider.input_value() != slider.get_attribute("max") else "ArrowLeft")
         expect(slider).not_to_have_attribute("aria-valuetext", value)
-    expect(widget.locator(".pano-fusion-lab")).to_have_attribute("data-milliseconds", re.compile(r"^[\d.]+$"))
+    lab = widget.locator(".pano-fusion-lab")
+    expect(lab).to_have_attribute("data-milliseconds", re.compile(r"^[\d.]+$"))
+    # The target, 150 ms, is measured by benchmarks/bench_fusion_lab.py; a busy machine gets ten times that.
+    assert float(lab.get_attribute("data-milliseconds")) < 1500
 
 
 def drive_choice(page: Any, widget: Any) -> None:

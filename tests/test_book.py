@@ -1,5 +1,6 @@
 """The book: built without a warning, readable on a telephone, and asking nothing of other machines."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,28 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stdout + done.stderr
     return out / "html"
+
+
+def _pictures(page: str) -> int:
+    """How many pictures with alt text a page of the site shows."""
+    return len(re.findall(r'<img\b[^>]*\balt="[^"]', page))
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lessons_page_shows_its_pictures(make_book: Any, site: Path, name: str) -> None:
+    ran = nbformat.read(make_book.executed(ROOT / "notebooks" / "instructor" / f"{name}.ipynb"), as_version=4)
+    cells = [cell for cell in ran.cells if cell.cell_type == "code" and "FusionLab(" not in cell.source]
+    shown = [output.get("data", {}).get("text/html", "") for cell in cells for output in cell.outputs]
+    made = sum(_pictures("".join(html)) for html in shown)
+    assert made >= 3, "a lesson is made of pictures"
+    assert _pictures((site / "notebooks" / f"{name}.html").read_text(encoding="utf-8")) >= made
+
+
+@pytest.mark.notebook
+def test_the_first_page_links_the_fusion_lab(site: Path) -> None:
+    assert 'href="docs/fusion_lab.html"' in (site / "index.html").read_text(encoding="utf-8")
+    assert (site / "docs" / "fusion_lab.html").stat().st_size > 10_000
 
 
 @pytest.mark.browser

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -290,6 +291,9 @@ def test_doctor_tells_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert all(row["remedy"] for row in listed if row["level"] != "ok")
     data = next(row for row in listed if row["what"] == "real images")
     assert data["level"] == "missing"
+    assert data["value"] == "PANO_MED_DATA is not set"
+    monkeypatch.setenv("PANO_MED_DATA", str(tmp_path / "nowhere"))
+    assert re.search("PANO_MED_DATA is '.*nowhere', no folder", call("doctor").stdout)
 
 
 def test_train_without_images_says_how(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from lesson_rules import RULES, bare_images, exercises, tree
 from lesson_sample import MASTER, NAME
@@ -142,9 +143,11 @@ def test_what_is_not_an_answer_gets_a_sentence(path: Path, exercise: Exercise) -
         ("float('nan')", "wrong"),
         ("[]", "wrong"),
         ("'x'", "wrong"),
+        ("np.zeros((2, 3, 5, 7))", "wrong"),
+        ("{'a': 1}", "wrong"),
     ]:
-        verdict = judge(exercise, eval(f"lambda {names}: {body}"))
-        assert verdict.state in (state, "wrong"), verdict
+        verdict = judge(exercise, eval(f"lambda {names}: {body}", {"np": np}))
+        assert verdict.state == state, (body, verdict)
         assert "pano_med/" not in repr(verdict)
 
 

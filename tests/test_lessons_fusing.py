@@ -12,6 +12,7 @@ import torch
 from pano_med.fusion import FusionRules, fuse
 from pano_med.lessons.fusing import RULES, Merger
 from pano_med.lessons.fusing_examples import Example, record, recorded, tiny
+from pano_med.lessons.fusing_pictures import fits
 from pano_med.types import Instances
 
 RULE_NAMES = pytest.mark.parametrize("rule", list(RULES))
@@ -186,3 +187,30 @@ def test_what_is_recorded_comes_back(tile: Example, tmp_path, monkeypatch: pytes
     monkeypatch.setattr("pano_med.lessons.fusing_examples.RECORDED", tmp_path / "gone.safetensors")
     with pytest.raises(FileNotFoundError, match="gone.safetensors should stand in .*; reinstall the package"):
         recorded()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        (lambda a, b: 1.0, r"gives the shapes \(\) and \(\)"),
+        (lambda a, b: None, r"gives the shapes \(\) and \(\)"),
+        (lambda a, b: np.ravel(a + b), r"gives the shapes \(6,\) and \(1,\)"),
+        (lambda a, b: a @ b, "stops with ValueError: "),
+        (lambda a, b: a * np.nan, "gives NaN or infinity"),
+    ],
+)
+def test_a_wrong_fl_gets_a_sentence(wrong: Any, found: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not fits(wrong)
+    said = capsys.readouterr().out
+    assert re.search(f"finite number for each pair, but it {found}.*exercise 4.3, then run this cell again", said)
+
+
+def test_any_fl_of_the_right_shape_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fits(lambda a, b: a + b)
+    assert capsys.readouterr().out == ""
+
+    def stub(a: Any, b: Any) -> Any:
+        raise NotImplementedError("exercise 4.3: write fused(a, b)")
+
+    with pytest.raises(NotImplementedError, match=r"exercise 4\.3"):
+        fits(stub)

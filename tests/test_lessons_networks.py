@@ -6,6 +6,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from pano_med.lessons import insides, pair_pictures
+from pano_med.lessons.effort import more
 from pano_med.lessons.pair import equal_steps, seconds, stages
 from pano_med.lessons.skips import field, normalised, paint, scores, train_scores
 from pano_med.metrics import Story
@@ -74,7 +75,21 @@ def test_stages_end_in_the_networks_own_boxes() -> None:
     assert stage.anchors == 6 * (16**2 + 8**2 + 4**2 + 2**2)
     assert np.allclose(stage.boxes, own.boxes.numpy())
     assert stage.masks.shape[1:] == (28, 28)
-    assert seconds(lambda: None, runs=3) < 0.1
+
+
+def test_calls_that_are_timed_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+    clock = iter([0, 9, 0, 90, 0, 1, 0, 10, 0, 2, 0, 20, 0, 6, 0, 60])  # the first round warms up
+    monkeypatch.setattr("pano_med.lessons.pair.time.perf_counter", lambda: next(clock))
+    taken = seconds({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, rounds=3)
+    assert turns == ["a", "b"] * 4
+    assert taken == {"a": 2, "b": 20}
+
+
+@pytest.mark.parametrize(("found", "does"), [(False, 3), (True, 8)])
+def test_an_accelerator_does_more(monkeypatch: pytest.MonkeyPatch, found: bool, does: int) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: found)
+    assert more(3, accelerator=8) == does
 
 
 def test_the_reach_is_written_above_the_dots() -> None:

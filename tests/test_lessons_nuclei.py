@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from pano_med.lessons import nuclei_pictures as draw
 from pano_med.lessons.fields import on_one_glass, overlapping_boxes, part, rows_from, types_table
 from pano_med.lessons.knob_curves import METHODS, KnobCurves
-from pano_med.lessons.section import block, cut
+from pano_med.lessons.section import block, cut, serial
 from pano_med.metrics import separation_errors, things_quality
 from pano_med.synthetic import Knobs, he_tile
 from pano_med.types import HE_CORE, Panoptic
@@ -104,6 +104,15 @@ def test_a_grazed_nucleus_has_a_small_profile() -> None:
 def test_a_block_holds_so_many_and_no_more(share: float) -> None:
     with pytest.raises(ValueError, match="a share of the volume between 0 and 0.25"):
         block(share)
+
+
+def test_serial_sections_go_through_the_block() -> None:
+    made = block(0.1, 8, (40, 100, 100))
+    sections = serial(made, 4, sections=3)  # from 8, 18 and 28 um: 8 um are left above the first and below the last
+    for section, start in zip(sections, (8, 18, 28), strict=True):
+        np.testing.assert_array_equal(section.places, cut(made, 4, start).places)
+    with pytest.raises(ValueError, match="at most 24 um thick, got 25"):
+        serial(made, 25)
 
 
 def test_a_section_lies_within_its_block() -> None:

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pano_med.widgets import Guess
@@ -107,9 +108,24 @@ def test_faulty_questions_are_refused(arguments: dict[str, Any], text: str) -> N
 def test_results_that_answer_another_question_are_refused() -> None:
     with pytest.raises(ValueError, match=r"the result 'c' is none of the options \['a', 'b'\]"):
         Guess("Which?", ["a", "b"]).reveal("c")
-    for result in ("many", None, float("nan"), float("inf")):
+    for result in ("many", "nan", [1, 2]):
         with pytest.raises(ValueError, match="the result must be one; it is"):
             Guess("How many?", low=0, high=1).reveal(result)
+
+
+@pytest.mark.parametrize("result", [None, float("nan"), float("inf"), np.float32("nan"), np.nan * np.ones(())])
+@pytest.mark.parametrize("question", [{"low": 0, "high": 1}, {"options": ["a", "b"]}])
+def test_a_result_that_is_nothing_gets_a_sentence(result: Any, question: dict[str, Any]) -> None:
+    shown = Guess("How <many>?", **question).reveal(result)
+    words = "value (None)" if result is None else f"finite number ({float(result)})"
+    sentence = f"The result is no {words}, so there is nothing to compare. Does a function of yours"
+    assert repr(shown) == f"How <many>?\n{sentence} still fail its check?"
+    assert sentence in shown.markup
+    assert "How &lt;many&gt;?" in shown.markup
+
+
+def test_none_may_be_an_option() -> None:
+    assert "result: None" in repr(Guess("Which rule?", [None, "a"]).reveal(None))
 
 
 def test_text_is_escaped() -> None:

@@ -64,7 +64,7 @@ show(stride_grids(image, [4, 8, 16, 32]),
 # C4, C8, C16 and C32, named by their stride. Fewer cells, more channels: each cell says more about a larger place.
 
 # %%
-net = load_segmenter("he-nano").model
+net = load_segmenter("he-nano", device="cpu").model  # its parts are taken out by hand: the same numbers everywhere
 pixels = torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255  # (3, 256, 256), 0..1
 with torch.no_grad():
     ends = net.backbone((pixels[None] - net.mean) / net.std)
@@ -284,9 +284,11 @@ for name, out in branches.items():
 
 show(fields(touched), alt="Five dot patterns, the cells that each branch of DPC reads around its middle; c is widest.",
      caption="Black: cells that matter for the circled one. 65 × 65 cells are drawn.")
-print("your formula:", {"a": span([(1, 6)]), "c": span([(1, 6), (6, 21)]), "e": span([(1, 6), (18, 15), (6, 3)])})
 columns = {name: np.ptp(np.flatnonzero(cells.any(0))) + 1 for name, cells in touched.items()}
 widest.reveal(max(columns, key=columns.get))
+
+# %%
+print("your formula:", {"a": span([(1, 6)]), "c": span([(1, 6), (6, 21)]), "e": span([(1, 6), (18, 15), (6, 3)])})
 
 # %% [markdown]
 # 55 columns are 1,760 pixels at stride 32. That suits the street scenes of 2048 × 1024 pixels for which the pattern was

@@ -275,7 +275,7 @@ EXERCISES = (
     Exercise(
         "4.5",
         _canvas,
-        cases=((_WINNER, _SEMANTIC, 2, 0), (_WINNER, _SEMANTIC, 2, 5), (_WINNER, _SEMANTIC, 2, 4), (_WINNER, _SEMANTIC, 2, 9)),
+        cases=tuple((_WINNER, _SEMANTIC, 2, least) for least in (0, 5, 4, 9)),
         mistakes=(
             Mistake(
                 _every_channel,

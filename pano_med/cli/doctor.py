@@ -124,9 +124,8 @@ def _folders() -> Iterator[Finding]:
     if data and Path(data).is_dir():
         yield Finding("ok", "real images", data)
     else:
-        yield Finding(
-            "missing", "real images", f"PANO_MED_DATA is {data!r}", "needed to train only: set it to their folder"
-        )
+        said = f"PANO_MED_DATA is {data!r}, no folder" if data else "PANO_MED_DATA is not set"
+        yield Finding("missing", "real images", said, "needed to train only: set it to their folder")
 
 
 def _weights() -> Iterator[Finding]:

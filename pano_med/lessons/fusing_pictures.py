@@ -91,6 +91,29 @@ def edges(axis: Axes, mask: np.ndarray) -> None:
         axis.plot([column + 0.5, column + 0.5], [row - 0.5, row + 0.5], **line)
 
 
+def fits(fused: Fuse) -> bool:
+    """Whether a learner's FL can be drawn; where it cannot, a sentence that says why is printed.
+
+    Raises:
+        NotImplementedError: the learner's own, from an exercise that is not done yet.
+    """
+    try:
+        pairs, one = fused(np.array([[-6.0, -3, -1], [1, 3, 6]]), np.ones((2, 3))), fused(np.float64(3), np.float64(-3))
+        shapes = [np.shape(pairs), np.shape(one)]
+        fine = shapes == [(2, 3), ()] and all(np.isfinite(np.asarray(fl, float)).all() for fl in (pairs, one))
+        found = "gives NaN or infinity" if shapes == [(2, 3), ()] else f"gives the shapes {shapes[0]} and {shapes[1]}"
+    except NotImplementedError:
+        raise
+    except Exception as error:  # whatever a learner's function can do wrong
+        fine, found = False, f"stops with {type(error).__name__}: {error}"
+    if not fine:
+        print(
+            "Your fused is asked for FL of (2, 3) logits and of two single ones: it must give a finite number for each "
+            f"pair, but it {found}. See what check says of exercise 4.3, then run this cell again."
+        )
+    return fine
+
+
 def landscape(fused: Fuse, reach: float = 6.0) -> Figure:
     """FL over all pairs of logits, with lines of equal FL, and beside it FL where the mask says 3."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")

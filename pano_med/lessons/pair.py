@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ _COLUMNS = ("objects_pq", "things_pq", "stuff_pq", "stuff_iou")
 def equal_steps() -> dict[int, dict[str, tuple[float, ...]]]:
     """By training step: (nuclei PQ, mean PQ of types, tissue PQ, tissue IoU) of both networks after as many steps.
 
-    From the cards' histories, on the whole validation part; both were trained on the same draws of the same images.
+    From the cards' histories, on the whole validation part. Both were trained on the same draws of the same images; the
+    painted tiles among them changed a little between the two runs.
     """
     cards = shipped()
     ours = _history(cards.get(ONE, {}))
@@ -75,15 +76,24 @@ def stages(model: EfficientPS | TwoNetworks, pixels: Tensor) -> Stages:
     return Stages(anchors, *(t.numpy() for t in (proposals, found.boxes, found.scores, masks)))
 
 
-def seconds(call: Callable[[], object], runs: int = 3) -> float:
-    """Median time of a call, after one that warms up."""
-    times = []
+def seconds(calls: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
+    """Median time of each of several calls.
+
+    They take turns, so that whatever else the machine does meanwhile slows down all of them. One more round before
+    the others warms up and is not counted.
+
+    Args:
+        calls: what to time, by name.
+        rounds: how many times each is timed, 1 or more.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
     with torch.inference_mode():
-        for _ in range(runs + 1):
-            began = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
+        for _ in range(rounds + 1):
+            for name, call in calls.items():
+                began = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - began)
+    return {name: statistics.median(taken[1:]) for name, taken in times.items()}
 
 
 def parameters(module: nn.Module) -> int:

@@ -67,6 +67,24 @@ def block(share: float = 0.12, diameter: float = 8.0, size: tuple[float, float, 
     return Block(centres, diameter, size)
 
 
+def serial(tissue: Block, thickness: float, sections: int = 10) -> list[Section]:
+    """Sections of one thickness at even steps through the block; thick ones share tissue with their neighbours.
+
+    Args:
+        tissue: the block.
+        thickness: um.
+        sections: how many.
+
+    Raises:
+        ValueError: a thickness that leaves no nucleus' diameter of the block above and below the section.
+    """
+    last = tissue.size[0] - tissue.diameter - thickness
+    if last < tissue.diameter:
+        room = tissue.size[0] - 2 * tissue.diameter
+        raise ValueError(f"sections all through this block are at most {room:g} um thick, got {thickness}")
+    return [cut(tissue, thickness, start) for start in np.linspace(tissue.diameter, last, sections)]
+
+
 def cut(tissue: Block, thickness: float, start: float | None = None) -> Section:
     """Take a section out of the middle and look at it from above.
 

@@ -92,11 +92,14 @@ class Guess(ipw.VBox):
         """Show the guess beside the result.
 
         Args:
-            result: one of the options, or a number; it may lie outside the slider.
+            result: one of the options, or a number; it may lie outside the slider. None, NaN and infinity, to which a
+                learner's function that is not right yet may lead, are answered by a sentence.
 
         Raises:
             ValueError: the result is none of the options, or no number.
         """
+        if _is_nothing(result) and (self.options is None or result not in self.options):
+            return self._without(result)
         if self.options is not None and result not in self.options:
             raise ValueError(f"the result {result!r} is none of the options {self.options}")
         if self.options is None:
@@ -117,6 +120,17 @@ class Guess(ipw.VBox):
         )
         plain = f"{self.question}\nyour guess: {guess}\nresult: {self._told(result)}\n{closing}"
         return Shown(markup, plain).now()
+
+    def _without(self, result: Any) -> Shown:
+        """What to say where there is nothing to compare the guess with."""
+        what = "no value (None)" if result is None else f"no finite number ({float(result)})"
+        words = f"The result is {what}, so there is nothing to compare. Does a function of yours still fail its check?"
+        markup = (
+            '<div role="status" style="border:1px solid #D55E00;border-left-width:8px;padding:0.5em 0.8em;'
+            'margin:0.3em 0;background:#fff;color:#111;font-size:1.1em;max-width:52em">'
+            f"<div>{html.escape(self.question)}</div><strong>{html.escape(words)}</strong></div>"
+        )
+        return Shown(markup, f"{self.question}\n{words}").now()
 
     def _closing(self, result: Any) -> str:
         if self.guess is None:
@@ -155,6 +169,16 @@ class Guess(ipw.VBox):
         if self.options is not None:
             return f"Guess: {self.question} [{' | '.join(map(str, self.options))}]"
         return f"Guess: {self.question} [{self._told(self.low)} to {self._told(self.high)}]"
+
+
+def _is_nothing(result: Any) -> bool:
+    """None, NaN or infinity."""
+    if result is None:
+        return True
+    try:
+        return not isinstance(result, str) and not math.isfinite(result)
+    except (TypeError, ValueError):
+        return False
 
 
 def _number(result: Any) -> float:
