@@ -15,12 +15,11 @@ import torch
 warnings.simplefilter("ignore")
 from pano_med.models import TwoNetworks, lean
 from pano_med.synthetic import he_tile
-from pano_med.weights import load, imagenet_lite0
+from pano_med.weights import load
 kind = sys.argv[1]
 torch.manual_seed(0)
-ours = load().model
-net = {"ours": lambda: ours, "pair": lambda: TwoNetworks.small(pretrained=imagenet_lite0()),
-       "plain": lambda: ours, "resnets": TwoNetworks.resnet}[kind]().eval()
+net = {"ours": lambda: load().model, "plain": lambda: load().model, "pair": lambda: load("he-pair").model,
+       "resnets": TwoNetworks.resnet}[kind]().eval()
 net = net if kind in ("plain", "resnets") else lean(net)
 image = torch.from_numpy(he_tile(0, (1024, 1024), pixel_size_um=0.25).image.copy()).permute(2, 0, 1).float() / 255
 def high_water(): # Linux: the peak of this process since it was last cleared, in KiB (ru_maxrss inherits the parent's)
@@ -50,7 +49,7 @@ def run() -> list[dict]:
     rows = []
     for kind, name in (("plain", "the same network as it was trained, without `lean`"),
                        ("resnets", "FCN-ResNet50 + Mask R-CNN-ResNet50, random weights"),
-                       ("pair", "lite0 + lite0 pair, ImageNet backbones")):
+                       ("pair", "lite0 + lite0 pair (he-pair)")):
         theirs = measure(kind)
         note = (f"peak memory {ours['mib']:.0f} against {theirs['mib']:.0f} MiB; {ours['objects']} against "
                 f"{theirs['objects']} detections before the score cut")
