@@ -180,7 +180,9 @@ def test_the_search_works_without_a_server(browser: Any, site: Path) -> None:
     page.goto((site / "index.html").as_uri())
     page.get_by_role("textbox", name="Search").fill("merge_heuristic")
     page.keyboard.press("Enter")
-    page.locator("#search-results li a").first.wait_for()
+    found = page.locator("#search-results li a").first
+    found.wait_for()
+    assert "fusion" in found.inner_text().lower()
     page.close()
 
 
