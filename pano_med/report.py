@@ -78,10 +78,10 @@ class Report:
             self._pictures(),
             self._tables(),
             self._quality(),
-            self._rows("Files beside this page", ("file", "what it is for"), self.files),
-            self._rows("Where this comes from", ("", ""), self.facts),
+            table("Files beside this page", ("file", "what it is for"), self.files),
+            table("Where this comes from", ("", ""), self.facts),
         ]
-        return _PAGE.format(title=escape(self.title), style=_STYLE, body="\n".join(parts))
+        return page(self.title, parts)
 
     def _pictures(self) -> str:
         look = styles(self.taxonomy)
@@ -90,11 +90,11 @@ class Report:
         if self.summary.pixel_size_um is not None:
             um = self.summary.pixel_size_um
             size += f", {width * um / 1000:.2f} x {height * um / 1000:.2f} mm"
-        return _PICTURES.format(
+        return PICTURES.format(
             size=size,
-            outlines=_data_uri(self.picture),
-            plain=_data_uri(self.image),
-            legend="".join(_legend(c, look[c.id]) for c in self._shown()),
+            outlines=data_uri(self.picture),
+            plain=data_uri(self.image),
+            legend="".join(legend_item(c, look[c.id]) for c in self._shown()),
         )
 
     def _shown(self) -> list[Category]:
@@ -104,47 +104,57 @@ class Report:
     def _tables(self) -> str:
         s = self.summary
         total = sum(s.counts.values())
-        things = [(n, f"{k:,}", _percent(k, total), _number(s.per_mm2(k), 0)) for n, k in s.counts.items() if k]
-        things.append(("all", f"{total:,}", _percent(total, total), _number(s.per_mm2(total), 0)))
-        stuff = [(name, _number(mm2, 3), f"{100 * share:.0f} %") for name, mm2, share in s.areas()]
+        things = [(n, f"{k:,}", percent(k, total), number(s.per_mm2(k), 0)) for n, k in s.counts.items() if k]
+        things.append(("all", f"{total:,}", percent(total, total), number(s.per_mm2(total), 0)))
+        stuff = [(name, number(mm2, 3), f"{100 * share:.0f} %") for name, mm2, share in s.areas()]
         head = ("nuclei", "count", "share", "per mm² of tissue")
-        return self._rows("Nuclei", head, things) + self._rows("Tissue", ("tissue", "mm²", "share of image"), stuff)
+        return table("Nuclei", head, things) + table("Tissue", ("tissue", "mm²", "share of image"), stuff)
 
     def _quality(self) -> str:
         if not self.scores:
             return ""
         rows = [(s.name, s.value, s.meaning) for s in self.scores]
-        table = self._rows("How good is it?", ("measure", "value", "in words"), rows)
-        return f"{table}<p>{escape(self.scores_note)}</p>"
-
-    @staticmethod
-    def _rows(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        if not rows:
-            return ""
-        first = f"<tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in head)}</tr>" if any(head) else ""
-        body = "".join(
-            f"<tr><th scope=row>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-            for name, *cells in rows
-        )
-        return f"<h2>{escape(title)}</h2><div class=wide><table>{first}{body}</table></div>"
+        scores = table("How good is it?", ("measure", "value", "in words"), rows)
+        return f"{scores}<p>{escape(self.scores_note)}</p>"
 
 
-def _legend(category: Category, style: Style) -> str:
+def page(title: str, parts: Sequence[str]) -> str:
+    """A whole page of parts that are HTML already; the title is plain text."""
+    return PAGE.format(title=escape(title), style=STYLE, body="\n".join(parts))
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], level: int = 2) -> str:
+    """A heading and a table of plain texts, all escaped; nothing where there are no rows."""
+    if not rows:
+        return ""
+    first = f"<tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in head)}</tr>" if any(head) else ""
+    body = "".join(
+        f"<tr><th scope=row>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+        for name, *cells in rows
+    )
+    heading = f"<h{level}>{escape(title)}</h{level}>" if title else ""
+    return f"{heading}<div class=wide><table>{first}{body}</table></div>"
+
+
+def legend_item(category: Category, style: Style) -> str:
     """A sample of the line or hatching, so that colour is never the only sign."""
-    sample = _data_uri(swatch(category, style, (24, 48)), "PNG")
+    sample = data_uri(swatch(category, style, (24, 48)), "PNG")
     letter = "" if category.isthing or style.quiet else f"{style.letter} = "
     return f'<li><img class=sample src="{sample}" alt="">{escape(letter + category.name)}</li>'
 
 
-def _percent(part: int, whole: int) -> str:
+def percent(part: float, whole: float) -> str:
+    """A share in whole per cent; a dash where there is nothing to share."""
     return f"{100 * part / whole:.0f} %" if whole else "–"
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """A number with thousands marked; "unknown" for None."""
     return "unknown" if value is None else f"{value:,.{digits}f}"
 
 
-def _data_uri(array: np.ndarray, kind: str = "JPEG") -> str:
+def data_uri(array: np.ndarray, kind: str = "JPEG") -> str:
+    """A picture as text within the page; beyond `MAX_SIDE` it is shrunk."""
     picture = Image.fromarray(array)
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     buffer = io.BytesIO()
@@ -152,7 +162,8 @@ def _data_uri(array: np.ndarray, kind: str = "JPEG") -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-_STYLE = """
+#: How every report looks, on a screen, a phone and paper.
+STYLE = """
 :root{--ink:#1b1b1b;--paper:#fff;--line:#d5d5d5;--soft:#f4f4f2}
 @media (prefers-color-scheme:dark){:root{--ink:#ececec;--paper:#17181a;--line:#444;--soft:#232427}}
 *{box-sizing:border-box}
@@ -175,7 +186,8 @@ li .sample{width:2rem;height:1rem;margin-right:.4rem;vertical-align:-.15rem}
 @media print{.ban{position:static}.frame{max-height:none}}
 """
 
-_PICTURES = """<h2>The picture</h2>
+#: The picture with and without outlines; fields size, outlines, plain, legend.
+PICTURES = """<h2>The picture</h2>
 <input type=checkbox id=plain><label for=plain>&nbsp;without outlines</label>
 <input type=checkbox id=large><label for=large>&nbsp;full size</label>
 <div class=frame tabindex=0 role=group aria-label="the picture; scroll to move when it is shown at full size">
@@ -183,7 +195,8 @@ _PICTURES = """<h2>The picture</h2>
 <img class=plain src="{plain}" alt="the same tissue as it was given, without outlines"></div>
 <p>{size}</p><ul aria-label="what lines and colours mean">{legend}</ul>"""
 
-_PAGE = """<!doctype html>
+#: The frame of a page; fields title, style, body.
+PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{title}</title><style>{style}</style></head><body>
 <p class=ban role=note>Not for diagnosis. Research and teaching only.</p>

@@ -1,6 +1,7 @@
-"""Data sets: every recipe on a small copy of its published layout, every error, and the glass rule."""
+"""Data sets: reading by a card on small copies of published layouts, every error, and the glass rule."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.io import savemat
 
 from pano_med import data
 from pano_med.data import borders, codecs, files, reading
+from pano_med.data.items import Item
 from pano_med.types import HE_CORE
 
 NUCLEUS = HE_CORE["nucleus"].id
@@ -191,7 +193,7 @@ def test_mat_holds_things_and_stuff(tmp_path: Path) -> None:
 
 
 def test_unknown_set(tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match="no recipe for the data set 'dsb'; there are dsb2018_tissue"):
+    with pytest.raises(KeyError, match="no card for the data set 'dsb'; there are .*dsb2018_tissue"):
         data.load("dsb", tmp_path)
 
 
@@ -261,8 +263,11 @@ def test_codes_nobody_wrote_down(tmp_path: Path) -> None:
 def test_maps_that_differ(tmp_path: Path) -> None:
     put(tmp_path / "i.png", np.ones((4, 4), np.uint8))
     put(tmp_path / "t.png", np.ones((4, 5), np.uint8))
+    item = Item("i", tmp_path / "x.png", (tmp_path / "i.png", tmp_path / "t.png"), {}, tmp_path)
     with pytest.raises(ValueError, match=r"t\.png has \(4, 5\), not \(4, 4\)"):
-        codecs.instances_and_types([tmp_path / "i.png", tmp_path / "t.png"], {1: "nucleus"})
+        codecs.instances_and_types(item, codecs.Codes({1: NUCLEUS}), (4, 4))
+    with pytest.raises(ValueError, match=r"i must have 2 label files, it has 1: \['i.png'\]"):
+        codecs.instances_and_types(replace(item, masks=item.masks[:1]), codecs.Codes({1: NUCLEUS}), (4, 4))
 
 
 # --- rules
@@ -273,7 +278,7 @@ def test_maps_that_differ(tmp_path: Path) -> None:
 def test_a_window_takes_out_exactly_the_things_it_cuts(seed: int) -> None:
     rng = np.random.default_rng(seed)
     things = np.kron(rng.integers(0, 5, (6, 6)), np.ones((2, 2), int)).astype(np.int32)
-    labels = codecs.Labels(things, dict.fromkeys(range(1, 5), "nucleus"))
+    labels = codecs.Labels(things, dict.fromkeys(range(1, 5), NUCLEUS))
     rows = slice(0, int(rng.integers(1, 12)))
     part, hidden = reading.uncut(labels, np.zeros_like(things, bool), rows, slice(None))
     for k in range(1, 5):

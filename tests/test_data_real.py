@@ -1,20 +1,39 @@
 """The real sets: counts of the data cards, the written split, and that nothing leaks across it."""
 
+import hashlib
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from pano_med import data
-from pano_med.types import HE_CORE, Sample
+from pano_med.data.hashes import check_hashes
+from pano_med.types import Sample
 
-TRAINING = [name for name, recipe in data.RECIPES.items() if recipe.training]
-CARDS = Path(__file__).parent.parent / "data_cards"
-
+SETS = (
+    "dsb2018_tissue",
+    "tnbc_breast_nuclei",
+    "histolytics_hgsc",
+    "bcss_breast_tumour_regions",
+    "ocdc_oral_tumour_regions",
+    "csmp_cervix_panoptic",
+    "ebhi_polyp_glands",
+    "camelyon_lymphnode_tumour_regions",
+)
+TRAINING = [name for name in SETS if data.card(name).training]
+#: SHA-256 (first 16 digits) of all samples, as they were when each set had its recipe in code.
+FINGERPRINTS = {
+    "dsb2018_tissue": "ea01ea454e8ca36e",
+    "tnbc_breast_nuclei": "6085535f59a37de7",
+    "histolytics_hgsc": "db2b522dd6f9378c",
+    "bcss_breast_tumour_regions": "6e735f1c16d0abb9",
+    "ocdc_oral_tumour_regions": "8ec1d8ddebf19a93",
+    "csmp_cervix_panoptic": "c2d61cee111c574f",
+}
 
 SECONDS: dict[str, float] = {}
 
@@ -22,7 +41,7 @@ SECONDS: dict[str, float] = {}
 @pytest.fixture(scope="module")
 def sets(data_root: Path) -> dict[str, list[Sample]]:
     loaded = {}
-    for name in data.RECIPES:
+    for name in SETS:
         start = time.process_time()
         loaded[name] = data.load(name, data_root)
         SECONDS[name] = time.process_time() - start
@@ -41,7 +60,23 @@ def test_counts(sets: dict[str, list[Sample]]) -> None:
         "bcss_breast_tumour_regions": (2, 0),
         "ocdc_oral_tumour_regions": (8, 0),
         "csmp_cervix_panoptic": (3, 125),
+        "ebhi_polyp_glands": (39, 370),
+        "camelyon_lymphnode_tumour_regions": (14, 0),
     }
+
+
+def fingerprint(samples: list[Sample]) -> str:
+    digest = hashlib.sha256()
+    for s in samples:
+        segments = [(x.id, x.category_id, x.area, x.iscrowd) for x in s.truth.segments]
+        head = (s.name, s.group, s.source, s.pixel_size_um, sorted(s.known), segments, tuple(s.image.shape))
+        digest.update(repr(head).encode() + s.image.numpy().tobytes() + s.truth.ids.astype("<i4").tobytes())
+        digest.update(b"" if s.ignore is None else s.ignore.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def test_cards_give_the_samples_that_the_shipped_weights_were_trained_on(sets: dict[str, list[Sample]]) -> None:
+    assert {name: fingerprint(sets[name]) for name in FINGERPRINTS} == FINGERPRINTS
 
 
 def test_loading_4550_masks_is_quick(sets: dict[str, list[Sample]]) -> None:
@@ -57,7 +92,7 @@ def test_no_group_on_both_sides(sets: dict[str, list[Sample]]) -> None:
     train, validation = data.split(s for name in TRAINING for s in sets[name])
     shared = {(s.source, s.group) for s in train} & {(s.source, s.group) for s in validation}
     assert {source for source, _ in shared} == {n for n in TRAINING if data.written_split(n).same_slide}
-    assert len(train) + len(validation) == 141
+    assert len(train) + len(validation) == 141 + 39 + 14
     held_out = {n: np.mean([s.source == n for s in validation]) * len(validation) / len(sets[n]) for n in TRAINING}
     assert 0.2 <= held_out["dsb2018_tissue"] <= 0.25
     assert 0.35 <= held_out["tnbc_breast_nuclei"] <= 0.4
@@ -110,14 +145,43 @@ def test_red_is_red_in_the_tissue_sets(sets: dict[str, list[Sample]]) -> None:
     assert np.median(reddest) > 1.5 * np.median(bluest)
 
 
-def test_cards_say_what_the_recipes_do(sets: dict[str, list[Sample]]) -> None:
+def test_glands_and_stroma_cover_every_pixel(sets: dict[str, list[Sample]]) -> None:
+    samples = sets["ebhi_polyp_glands"]
+    assert {s.truth.taxonomy.name for s in samples} == {"glands"}
+    assert all((s.truth.ids > 0).all() and s.ignore is None for s in samples)
+    assert len({s.group for s in samples}) == 29
+    train, validation = data.split(samples)
+    assert (len(train), len(validation)) == (29, 10)
+    assert not {s.group for s in train} & {s.group for s in validation}
+    assert data.same_field(samples) == []
+
+
+def test_red_is_red_in_lymph_nodes(sets: dict[str, list[Sample]]) -> None:
+    for s in sets["camelyon_lymphnode_tumour_regions"]:
+        red, green, blue = s.image.reshape(3, -1)[:, ::16].float()
+        assert (blue - red)[green <= green.quantile(0.05)].mean() > 20
+
+
+def test_cards_say_what_the_files_hold(sets: dict[str, list[Sample]]) -> None:
     for name, samples in sets.items():
-        _, front, prose = (CARDS / f"{name}.md").read_text("utf-8").split("---\n", 2)
-        card = yaml.safe_load(front)
-        assert card["name"] == name
-        assert "not for diagnosis" in card["intended_use"].lower()
-        assert len(prose) > 300
-        assert {HE_CORE[c].id for c in card["known"]} == samples[0].known
-        assert (card["counts"]["samples"], card["counts"]["nuclei"]) == (len(samples), things(samples))
-        for key in ("licence", "source", "citation", "label_faults"):
-            assert card[key]
+        card = data.card(name)
+        assert {card.taxonomy[c].id for c in card.known} == samples[0].known
+        assert (card.counts["tiles"], card.counts["instances"]) == (len(samples), things(samples)), name
+        if card.training:
+            validation = data.split(samples).validation
+            said = (card.counts["validation_tiles"], card.counts["validation_instances"], card.counts["groups"])
+            assert said == (len(validation), things(validation), len({s.group for s in samples})), name
+
+
+def test_counts_of_classes(data_root: Path) -> None:
+    for name in ("histolytics_hgsc", "csmp_cervix_panoptic", "ebhi_polyp_glands"):
+        found: Counter[int] = Counter()
+        for s in data.load(name, data_root, own=True):
+            for x in s.truth.segments:
+                found[x.category_id] += 1 if s.truth.taxonomy[x.category_id].isthing else x.area
+        assert {row["id"]: row["count"] for row in data.card(name).front["classes"]} == found
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_hashes(data_root: Path, name: str) -> None:
+    assert check_hashes(data.card(name), data_root) == []

@@ -47,10 +47,12 @@ def test_constraints_are_not_below_the_floors() -> None:
 
 
 def test_every_dependency_is_used() -> None:
-    modules = {"lightning-fabric": "lightning_fabric", "pillow": "PIL", "scikit-image": "skimage"}
+    modules = {"lightning-fabric": "lightning_fabric", "openslide-python": "openslide", "pillow": "PIL",
+               "pyyaml": "yaml", "scikit-image": "skimage"}  # fmt: skip
     source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "pano_med").rglob("*.py"))
-    # torchmetrics asks for pycocotools at run time only; matplotlib and nibabel are for the lessons to come.
-    spared = {"pycocotools", "matplotlib", "nibabel"}
+    # torchmetrics asks for pycocotools at run time only, openslide-bin is openslide's library; matplotlib and nibabel
+    # are for the lessons to come.
+    spared = {"pycocotools", "openslide-bin", "matplotlib", "nibabel"}
     unused = [
         name
         for name in _floors(PROJECT["dependencies"])

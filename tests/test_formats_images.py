@@ -275,7 +275,7 @@ def test_a_picture_beyond_pillows_limit_is_read_and_the_limit_put_back(tmp_path,
     monkeypatch.setattr(images_module, "MAX_PIXELS", 34)
     Image.fromarray(RGB).save(tmp_path / "a.tif")
     for name in ("a.png", "a.tif"):
-        with pytest.raises(ValueError, match=r"an image may have 34 pixels, this has 5 x 7; open it as a slide"):
+        with pytest.raises(ValueError, match=r"an image may have 34 pixels, this has 5 x 7; .* open it as a slide"):
             read_image(tmp_path / name)
 
 

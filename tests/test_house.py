@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "lessons": 4,
     "predict": 4,
     "report": 4,
+    "slides": 4,
     "cli": 5,
     "demo": 5,
     "widgets": 5,
@@ -40,7 +41,11 @@ FLOORS: dict[str, int] = {
 BESIDE = {
     ("check", "lessons"),
     ("cli", "demo"),
+    ("cli", "widgets"),
     ("lessons", "predict"),
+    ("lessons", "slides"),
+    ("slides", "predict"),
+    ("slides", "report"),
     ("training", "data"),
     ("training", "transforms"),
 }

@@ -15,6 +15,7 @@ from drive_guess import drive_guess  # noqa: E402
 from drive_lens import drive_lens  # noqa: E402
 from drive_quiz import drive_quiz  # noqa: E402
 from drive_separation import drive_separation  # noqa: E402
+from drive_slide_viewer import drive_lesson  # noqa: E402
 from drive_upload import drive_upload  # noqa: E402
 from drive_viewer import drive_viewer  # noqa: E402
 
@@ -27,6 +28,7 @@ DRIVERS: dict[str, Callable[[Notebook, Any], None]] = {
     "PanopticViewer": drive_viewer,
     "PictureUpload": drive_upload,
     "SeparationLab": drive_separation,
+    "SlideViewer": drive_lesson,
     "StuffThingsQuiz": drive_quiz,
 }
 #: Their steps begin at the widget's frame, the others' at the output that holds it.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from training_fakes import FakeNet, samples
 
-from pano_med.data import RECIPES, split
+from pano_med.data import card, split
 from pano_med.models import EfficientPS
 from pano_med.training import Scores, TrainConfig, at_mpp, fit, predict_sample
 from pano_med.training.checkpoint import read
@@ -135,7 +135,7 @@ def test_painted_tiles_are_the_same_each_time() -> None:
 
 def test_the_recipe_trains_on_no_set_that_is_kept_for_tests() -> None:
     real = set(HE_CORE_WEIGHTS) - {SYNTHETIC}
-    assert all(RECIPES[name].training for name in real)
+    assert all(card(name).training for name in real)
 
 
 def test_the_recipe_keeps_patients_apart(data_root) -> None:
@@ -146,6 +146,8 @@ def test_the_recipe_keeps_patients_apart(data_root) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:more objects than the cap")  # five steps teach it nothing
+@pytest.mark.filterwarnings("ignore:more objects than the cap")  # random weights see objects everywhere
 def test_the_real_network_resumes_bit_for_bit(tmp_path) -> None:
     """Real losses, RoI sampling, augmentation and fusion; stopped in the middle, resumed in a new network."""
     tiles = list(painted_tiles(3, size=128))

@@ -11,7 +11,7 @@ TESTS = Path(__file__).parent
 #: What Colab has (2026-08), and the one package that ipywidgets 7 needs and 8 does not.
 OLD = ("ipywidgets==7.7.1", "anywidget==0.9.21", "widgetsnbextension==3.6.10", "ipython_genutils==0.2.0")
 #: Each has a test file of its own here; the marker keeps the browser's part out.
-WIDGETS = ("viewer", "quiz", "fusion_lab", "separation", "lens", "guess", "upload")
+WIDGETS = ("viewer", "quiz", "fusion_lab", "separation", "lens", "guess", "upload", "training_monitor")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,7 @@ def test_the_widgets_live_with_old_ipywidgets(old: Path) -> None:
     assert seen.stdout.split() == ["7.7.1", "0.9.21"], seen.stderr
     files = sorted(str(path) for path in TESTS.glob("test_widgets_*.py") if path.name != Path(__file__).name)
     assert {Path(file).stem for file in files} >= {f"test_widgets_{name}" for name in WIDGETS}
+    files.append(str(TESTS / "test_slides_viewer.py"))
     quiet = ("-W", "ignore::DeprecationWarning")  # ipywidgets 7 itself uses what traitlets 5 advises against
     chosen = ("-m", "not browser and not slow and not notebook")
     done = _python(old, "-m", "pytest", "-q", "-p", "no:cacheprovider", *quiet, *chosen, *files)

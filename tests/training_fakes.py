@@ -13,6 +13,7 @@ from pano_med.training import TrainConfig, fit
 from pano_med.types import HE_CORE, Instances, Panoptic, Prediction, Sample
 
 K = len(HE_CORE.channels)
+CPU = {"accelerator": "cpu", "precision": "32-true", "batch_size": 2, "warmup": 2}
 
 
 def samples(count: int, first: int = 0, source: str = "syn", bare: bool = False) -> list[Sample]:
@@ -53,12 +54,13 @@ class FakeNet(nn.Module):
     taxonomy = HE_CORE
 
     def __init__(self, width: int = 4, break_at: int = 0, kind: str = "loss", pause: float = 0,
-                 noise: float = 0.01) -> None:
+                 noise: float = 0.01, forever: bool = False) -> None:
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width)
         self.head = nn.Conv2d(width, K, 1)
         self.config = {"name": "fake"}
         self.calls, self.break_at, self.kind, self.pause, self.noise = 0, break_at, kind, pause, noise
+        self.forever = forever
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None):
         logits = self.head(self.norm(self.conv(torch.stack(images))).relu())
@@ -67,7 +69,7 @@ class FakeNet(nn.Module):
         time.sleep(self.pause)
         self.calls += 1
         loss = F.cross_entropy(logits, torch.stack([t["semantic"] for t in targets]))
-        if self.calls == self.break_at:
+        if self.calls == self.break_at or (self.forever and self.calls > self.break_at):
             loss = loss * torch.nan if self.kind == "loss" else loss + (logits.sum() * 0).sqrt()  # d sqrt(0) = inf
         noise = self.noise * (logits * torch.rand(logits.shape)).square().mean()
         return {"semantic": loss, "noise": noise}

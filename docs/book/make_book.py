@@ -35,6 +35,7 @@ FRAME = (
 DOORS = (
     *("types", "predict", "fusion", "metrics", "pictures", "formats", "outputs", "report", "tiles", "models"),
     *("weights", "data", "transforms", "synthetic", "training", "lessons", "check", "widgets"),
+    "slides",
 )
 #: In the text of a lesson: the badge becomes a plain link, places to link to become MyST's (and differ from lesson to
 #: lesson), and what is meant for teachers goes.

@@ -86,6 +86,9 @@ def evaluate(
 def train(
     out: Out,
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: PANO_MED_DATA.")] = None,
+    data_set: Annotated[
+        Path | None, typer.Option(help="Card of one data set to train on, such as `pano-med data new` writes.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time budget instead of steps.", callback=_positive)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, as it was begun.")] = False,
@@ -96,10 +99,14 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Crops per step.")] = 4,
     crop_size: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 256,
     lr: Annotated[float, typer.Option(help="Peak learning rate.", callback=_positive)] = 7e-4,
-    precision: Annotated[str, typer.Option(help="auto, 32-true or bf16-mixed.")] = "auto",
+    accumulate: Annotated[int, typer.Option(min=1, help="Forward passes per step, for larger batches.")] = 1,
+    precision: Annotated[str, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.")] = "auto",
     val_every: Annotated[int, typer.Option(min=0, help="Steps between validations; 0 = at the end.")] = 0,
+    patience: Annotated[int, typer.Option(min=0, help="End after so many validations without gain; 0 = never.")] = 0,
+    balance_classes: Annotated[bool, typer.Option("--balance-classes", help="Rare things as often as common.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same run.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, or any accelerator that Lightning knows.")] = "auto",
+    devices: Annotated[int, typer.Option(min=-1, help="GPUs (or processes on a CPU) to share; -1 = all.")] = 1,
 ) -> None:
     """Train on real and synthetic tiles; Ctrl-C keeps a checkpoint, --resume goes on from it."""
     from pano_med.cli.train import Plan, run
@@ -110,12 +117,16 @@ def train(
         "batch_size": batch_size,
         "crop_size": crop_size,
         "lr": lr,
+        "accumulate": accumulate,
         "precision": precision,
         "val_every": val_every,
+        "patience": patience,
+        "balance_classes": balance_classes,
         "seed": seed,
         "accelerator": device,
+        "devices": devices,
     }
-    run(out, data, resume, Plan(model, weights, tuple(only or ()), tiles), options)
+    run(out, data, resume, Plan(model, weights, tuple(only or ()), tiles, str(data_set) if data_set else None), options)
 
 
 @app.command()
@@ -124,3 +135,123 @@ def doctor(json: Json = False) -> None:
     from pano_med.cli.doctor import run
 
     raise typer.Exit(run(json))
+
+
+@app.command()
+def seams(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result of `pano-med slide`.")],
+    slide: Annotated[Path | None, typer.Option(help="Its slide; default: the file of its name beside DIR.")] = None,
+    places: Annotated[int, typer.Option(min=1, help="How many places to look at; each costs about a tile.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same places.")] = 0,
+    weights: Weights = None,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Certify the seams of a segmented slide: as good as the inside of tiles, or not. Writes DIR/seams.json."""
+    from pano_med.cli.seams import run
+
+    raise typer.Exit(run(folder, slide, places, seed, weights, device, quiet))
+
+
+@app.command()
+def cohort(
+    folder: Annotated[Path, typer.Argument(help="Folder of slides; those in folders below it count too.")],
+    out: Out,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address (tcp://HOST:8786) or file of a running dask scheduler.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes on this machine; default: as cores and memory allow.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on: finished slides are not done again.")] = False,
+    places: Annotated[int, typer.Option(min=0, help="Places at which seams are certified; 0 = not at all.")] = 0,
+    mpp: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel of all slides; default: the file's.", callback=_positive)
+    ] = None,
+    weights: Weights = None,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Segment every slide of a folder, on this machine or on a cluster; one that fails does not stop the others."""
+    from pano_med.cli.cohort import run
+
+    raise typer.Exit(run(folder, out, scheduler, workers, resume, places, mpp, weights, device, quiet))
+
+
+@app.command()
+def explore(
+    slide: Annotated[
+        Path | None, typer.Argument(help="A slide, or a result of `pano-med slide`; default: choose in the page.")
+    ] = None,
+    weights: Weights = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel of the slide; default: the file's.", callback=_positive)
+    ] = None,
+    device: Device = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in your browser.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 = any free one.")] = 0,
+) -> None:
+    """Look at a slide as a page in your browser; nuclei are found where you look. The page is for this machine only."""
+    from pano_med.cli.explore import run
+
+    raise typer.Exit(run(slide, weights, device, mpp, browser, port))
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result of `pano-med slide`.")],
+    to: Annotated[list[str], typer.Option(help="qupath, coco, csv, parquet or png; again for each.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the files; default: DIR.")] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(help="TOP,LEFT,HEIGHT,WIDTH in level-0 pixels, or a GeoJSON file of polygons drawn in QuPath."),
+    ] = None,
+    crop: Annotated[bool, typer.Option("--crop/--no-crop", help="Whether QuPath shows the bounds only.")] = True,
+    reweight: Annotated[
+        bool, typer.Option("--reweight", help="Add classes re-weighted by the tissue around; originals stay.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a segmented slide for QuPath, as COCO panoptic, CSV, Parquet or an overview picture."""
+    from pano_med.cli.slide_export import run_export
+
+    run_export(folder, to, out, region, crop, reweight, quiet)
+
+
+@app.command("slide-report")
+def slide_report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result of `pano-med slide`.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: DIR/report.html.")] = None,
+    slide: Annotated[Path | None, typer.Option(help="Its slide; default: the file of its name beside DIR.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make one page about a segmented slide: figures, seams, where to look first. It opens in any browser."""
+    from pano_med.cli.slide_export import run_report
+
+    run_report(folder, out, slide, quiet)
+
+
+@app.command()
+def slide(
+    slide: Annotated[Path, typer.Argument(help="SVS, NDPI, MRXS, SCN, DICOM, OME-TIFF, TIFF or a plain image.")],
+    out: Out,
+    mpp: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel of the slide; default: the file's.", callback=_positive)
+    ] = None,
+    weights: Weights = None,
+    device: Device = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished result in --out.")] = False,
+    region: Annotated[
+        tuple[int, int, int, int] | None,
+        typer.Option(help="TOP LEFT HEIGHT WIDTH in the slide's pixels: only tiles that touch it.", show_default=False),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Segment a whole slide into the folder --out: a map as OME-Zarr, every nucleus as a row, a manifest.
+
+    Glass is skipped. Everything is written as it goes: after Ctrl-C or a crash, --resume goes on.
+    """
+    from pano_med.cli.slide import run
+
+    raise typer.Exit(run(slide, out, mpp, weights, device, resume, region, json, quiet))

@@ -12,10 +12,13 @@ import typer
 from torch import nn
 
 from pano_med.cli.app import say
+from pano_med.data import load_split, read_card
 from pano_med.formats import make_folder, replacing
 from pano_med.models import EfficientPS, TwoNetworks
 from pano_med.training import FitResult, TrainConfig, fit
+from pano_med.training.devices import is_first
 from pano_med.training.recipe import HE_CORE_WEIGHTS, SYNTHETIC, Ingredients, he_core
+from pano_med.types import HE_CORE
 from pano_med.weights import imagenet_lite0
 from pano_med.weights import load as load_weights
 from pano_med.weights import save as save_weights
@@ -33,6 +36,7 @@ class Plan:
     weights: str | None = None
     only: tuple[str, ...] = ()
     tiles: int = 32
+    data_set: str | None = None
 
     def __post_init__(self) -> None:
         strangers = sorted(set(self.only) - set(HE_CORE_WEIGHTS))
@@ -43,18 +47,53 @@ class Plan:
 
     def network(self) -> nn.Module:
         """The network to train."""
+        taxonomy = read_card(self.data_set).taxonomy if self.data_set else HE_CORE
         if self.weights:
-            return load_weights(self.weights).model
-        return MODELS[self.model](pretrained=imagenet_lite0())
+            model = load_weights(self.weights).model
+            if model.taxonomy != taxonomy:
+                raise ValueError(
+                    f"the weights {self.weights} speak the classes of {model.taxonomy.name!r}, the data those of "
+                    f"{taxonomy.name!r}; leave --weights out to begin from ImageNet's"
+                )
+            return model
+        return MODELS[self.model](taxonomy, pretrained=imagenet_lite0())
 
     def ingredients(self, data: Path | None) -> Ingredients:
         """Its samples; a folder of data sets is needed for real ones only."""
+        if self.data_set:
+            return own_set(Path(self.data_set), data)
         chosen = {name: share for name, share in HE_CORE_WEIGHTS.items() if not self.only or name in self.only}
         if data is None and set(chosen) != {SYNTHETIC}:
             raise typer.BadParameter(
                 "real images are needed: set PANO_MED_DATA or --data to their folder, or paint with --only synthetic"
             )
         return he_core(data or Path.cwd(), self.tiles, weights=chosen)
+
+
+def own_set(path: Path, data: Path | None) -> Ingredients:
+    """The samples of one data set by its card, which lies in the set's folder, or below `data`.
+
+    Raises:
+        ValueError: no image to learn from, or the card forbids training.
+    """
+    card = read_card(path)
+    if not card.training:
+        raise ValueError(f"the card {path} says that {card.name} is not for training; choose another set")
+    if not (card.taxonomy.num_stuff and card.taxonomy.num_things):
+        lost = "things" if card.taxonomy.num_stuff else "stuff"
+        raise ValueError(f"a panoptic network learns stuff and things, the card {path} has no {lost}; label some too")
+    here = card.path.stem == "card"  # `data new` puts it into the set's folder
+    train, validation = load_split(card, path.parent if here else data or Path.cwd())
+    if not train:
+        raise ValueError(f"the card {path} deals no image into the part train; see its field 'split'")
+    return Ingredients(train, validation, {card.name: 1.0})
+
+
+def _model_mpp(parts: Ingredients) -> float | None:
+    """The data's own resolution where it is far from the default's, so that nothing is blown up; else None."""
+    sizes = sorted(s.pixel_size_um for s in parts.train if s.pixel_size_um)
+    middle = sizes[len(sizes) // 2] if sizes else TrainConfig.model_mpp
+    return None if 0.5 <= middle / TrainConfig.model_mpp <= 3 else middle
 
 
 def run(out: Path, data: Path | None, resume: bool, plan: Plan, options: dict[str, Any]) -> None:
@@ -66,13 +105,17 @@ def run(out: Path, data: Path | None, resume: bool, plan: Plan, options: dict[st
     elif (options["steps"] is None) == (options["minutes"] is None):
         raise typer.BadParameter("give either --steps or --minutes")
     parts = plan.ingredients(data)
+    if plan.data_set and (mpp := _model_mpp(parts)):
+        options = {**options, "model_mpp": mpp}
     config = config or TrainConfig(**options, source_weights=parts.weights)
     network = plan.network()
-    say(f"{len(parts.train)} images to learn from, {len(parts.validation)} to judge by; the run is kept in {out}")
-    if not resume:
-        _store(out, plan)
+    if is_first():  # with several devices every process comes here, and one of them writes and speaks
+        say(f"{len(parts.train)} images to learn from, {len(parts.validation)} to judge by; the run is kept in {out}")
+        if not resume:
+            _store(out, plan)
     result = fit(network, parts.train, parts.validation, config, out, resume)
-    _finish(network, result, plan, config, out)
+    if is_first():
+        _finish(network, result, plan, config, out)
 
 
 def _store(out: Path, plan: Plan) -> None:
@@ -110,4 +153,8 @@ def _finish(network: nn.Module, result: FitResult, plan: Plan, config: TrainConf
     path = save_weights(network, out / f"{out.resolve().name}.safetensors", card)
     best = {k: f"{v:.3f}" for k, v in (result.best or {}).items() if isinstance(v, float)}
     print(f"{result.steps} steps in {result.seconds / 60:.1f} minutes" + (f"; best validation: {best}" if best else ""))
+    if result.ended != "finished":
+        print(f"ended early: {result.ended}")
+    if result.skipped:
+        print(f"could not be read and was skipped: {', '.join(f'{k} ({n} x)' for k, n in result.skipped.items())}")
     print(f"use it: pano-med segment IMAGE --out results --weights {path}")

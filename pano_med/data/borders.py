@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy import ndimage
-
-
-def nothing(image: np.ndarray, name: str) -> np.ndarray:
-    """(H, W) bool, all False: the image fills its frame."""
-    return np.zeros(image.shape[:2], bool)
 
 
 def augmented(image: np.ndarray, name: str) -> np.ndarray:
@@ -45,3 +41,8 @@ def mirrored(image: np.ndarray, name: str) -> np.ndarray:
             out[:, w - strip :] = True
             break
     return out
+
+
+#: By the name that a card gives in `reading.borders`; each takes an image (H, W, 3) and the stem of its file, and gives
+#: (H, W) bool.
+BORDERS: Mapping[str, Callable[[np.ndarray, str], np.ndarray]] = {"augmented": augmented, "mirrored": mirrored}

@@ -1,17 +1,20 @@
-"""The fixed deal into training and validation, written down in `splits.json` so that nobody draws it again."""
+"""The fixed deal into training and validation: written down in `splits.json`, or published with the set."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from pano_med.data.cards import Card
 from pano_med.types import Sample
 
-TRAIN, VALIDATION = "train", "validation"
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
 class Split(NamedTuple):
@@ -27,13 +30,13 @@ class Written:
 
     Attributes:
         same_slide: why training and validation share a group (one slide, unseen part), or "" where they do not.
-        parts: "train" or "validation" of each group; with `same_slide`, of each name.
+        parts: "train", "validation" or "test" of each group; with `same_slide`, of each name.
         files: the group of each listed file name.
     """
 
-    same_slide: str
-    parts: Mapping[str, str]
-    files: Mapping[str, str]
+    same_slide: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> frozenset[str]:
@@ -45,22 +48,68 @@ class Written:
         windows = (name for name in self.files if self.same_slide and name.startswith(f"{item}_"))
         return self.files.get(item) or self.files.get(next(windows, ""))
 
+    def part(self, name: str, group: str) -> str | None:
+        """The part of a sample, None if it is not listed."""
+        return self.parts.get(name if self.same_slide else group)
 
-@lru_cache
-def _table() -> dict:
-    return json.loads(resources.files("pano_med.data").joinpath("splits.json").read_text("utf-8"))
 
-
-@lru_cache
 def written_split(name: str) -> Written:
-    """The written split of a data set; an empty one for a set that is never trained on."""
-    row = _table().get(name, {"groups": {}})
+    """The written split of one of the package's sets; an empty one for a set that has none."""
+    return _written(Path(str(resources.files("pano_med.data").joinpath("splits.json"))), name)
+
+
+def written_of(it: Card) -> Written:
+    """The written split of a card: that of the package, or of the file that the card names beside itself.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        ValueError: it is not JSON.
+    """
+    if it.front["split"]["source"] != "written":
+        return Written()
+    own = it.front["split"].get("file")
+    return _written(it.path.parent / own, it.name) if own else written_split(it.name)
+
+
+def _written(path: Path, name: str) -> Written:
+    try:
+        return _of_file(path, path.stat().st_mtime_ns, name)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"the split {path} is missing; the card of {name} names it") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} must hold groups with lists of names for {name}, it does not ({error!r})") from error
+
+
+@lru_cache
+def _of_file(path: Path, changed: int, name: str) -> Written:
+    row: Mapping[str, Any] = json.loads(path.read_text("utf-8")).get(name, {"groups": {}})
     files = {file: group for group, entry in row["groups"].items() for part in entry for file in entry[part]}
     if row.get("same_slide"):
         parts = {f: part for entry in row["groups"].values() for part in entry for f in entry[part]}
     else:
+        if both := [group for group, entry in row["groups"].items() if len(entry) > 1]:
+            raise ValueError(f"a patient stands in one part, {both[:3]} in two")
         parts = {group: part for group, entry in row["groups"].items() for part in entry}
     return Written(row.get("same_slide", ""), parts, files)
+
+
+def part_of(it: Card, name: str, group: str, groups: Mapping[str, str]) -> str | None:
+    """The part of a sample: by the published split (the group `split` of its path or table), by the written one, or
+    dealt by the hash of its group.
+
+    Raises:
+        ValueError: a published split that the card does not explain.
+    """
+    rule = it.front["split"]
+    if rule["source"] == "dealt":  # the same on every machine, and a new group moves no other
+        draw = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 2**32
+        return VALIDATION if draw < rule["validation"] else TRAIN
+    if rule["source"] != "files":
+        return written_of(it).part(name, group)
+    said = groups.get("split", "")
+    if said not in it.parts:
+        raise ValueError(f"{it.name}: the split of {name} is {said!r}, field 'split.parts' knows {sorted(it.parts)}")
+    return it.parts[said]
 
 
 def split(samples: Iterable[Sample]) -> Split:
@@ -73,14 +122,22 @@ def split(samples: Iterable[Sample]) -> Split:
     Raises:
         ValueError: a sample that the list does not know.
     """
-    dealt = Split([], [])
+    result = Split([], [])
     for s in samples:
-        written = written_split(s.source)
-        part = written.parts.get(s.name if written.same_slide else s.group)
-        if part is None:
-            raise ValueError(
-                f"splits.json has no place for {s.name!r} (group {s.group!r}, set {s.source!r}); "
-                "add it there, or do not train on this set"
-            )
-        (dealt.train if part == TRAIN else dealt.validation).append(s)
-    return dealt
+        dealt(result, s, written_split(s.source).part(s.name, s.group))
+    return result
+
+
+def dealt(result: Split, s: Sample, part: str | None) -> None:
+    """Put a sample where it belongs; "test" belongs nowhere here.
+
+    Raises:
+        ValueError: a sample without a part.
+    """
+    if part is None:
+        raise ValueError(
+            f"splits.json has no place for {s.name!r} (group {s.group!r}, set {s.source!r}); "
+            "add it there, or do not train on this set"
+        )
+    if part != TEST:
+        (result.train if part == TRAIN else result.validation).append(s)

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 from skimage.data import immunohistochemistry
 
-from pano_med.data import RECIPES
+from pano_med.data import card
 from pano_med.data.codecs import instances_and_types
+from pano_med.data.items import Item
 from pano_med.formats import read_image
 from pano_med.metrics import panoptic_quality, things_quality
 from pano_med.types import HE_CORE, Panoptic
 
 #: Rows from here on were never trained on; the weights saw rows above it (data card of histolytics_hgsc).
 TEST_ROW = 1000
-RECIPE = RECIPES["histolytics_hgsc"]
+CARD = card("histolytics_hgsc")
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,17 @@ class Quality:
 
 def he_region(folder: Path) -> Region:
     """The ovarian carcinoma sample in a folder made by `fetch_hgsc`."""
-    masks = [folder / f"hgsc_nest_{kind}_mask.npz" for kind in ("inst", "type")]
-    labels = instances_and_types(masks, RECIPE.codes)
-    categories = {thing: HE_CORE[name].id for thing, name in labels.classes.items()}
+    path, masks = folder / "hgsc_nest.jpg", tuple(folder / f"hgsc_nest_{kind}_mask.npz" for kind in ("inst", "type"))
+    image, mpp = read_image(path).array, CARD.pixel_size_um[""]
+    item = Item("hgsc_nest", path, masks, {}, folder)
+    labels = instances_and_types(item, CARD.codes(HE_CORE), image.shape[:2])
     return Region(
-        "hgsc_nest",
-        read_image(folder / "hgsc_nest.jpg").array,
-        RECIPE.pixel_size_um[""],
+        item.name,
+        image,
+        mpp,
         "H&E of a high-grade serous carcinoma of the ovary, from histolytics 0.3.0 (O. Lehtonen and others, "
         "HautaniemiLab), BSD-3-Clause; the pixel size is not published, nuclei suggest 0.5 µm",
-        Panoptic.from_ids(labels.things, categories, HE_CORE, RECIPE.pixel_size_um[""]),
+        Panoptic.from_ids(labels.things, labels.classes, HE_CORE, mpp),
     )
 
 

@@ -32,13 +32,13 @@ def outline(mask: np.ndarray) -> list[list[Ring]]:
     """
     parts, number = ndimage.label(mask)
     polygons: list[list[Ring]] = [[] for _ in range(number)]
-    for part, ring in _rings(parts):
+    for part, ring in rings(parts):
         place = 0 if _area(ring) > 0 else len(polygons[part - 1])
         polygons[part - 1].insert(place, ring)
     return polygons
 
 
-def _rings(parts: np.ndarray) -> Iterable[tuple[int, Ring]]:
+def rings(parts: np.ndarray) -> Iterable[tuple[int, Ring]]:
     """Every closed crack line of a label image, with the label on its right hand."""
     p = np.pad(parts, 1)
     nw, ne, sw, se = p[:-1, :-1], p[:-1, 1:], p[1:, :-1], p[1:, 1:]  # the four pixels that meet at a vertex

@@ -118,7 +118,8 @@ def no_pillow_limit() -> Iterator[None]:
 
 def _check_size(height: int, width: int) -> None:
     if height * width > MAX_PIXELS:
-        raise _PlainError(f"an image may have {MAX_PIXELS} pixels, this has {height} x {width}; open it as a slide")
+        raise _PlainError(f"an image may have {MAX_PIXELS} pixels, this has {height} x {width}; "
+                          "save it as a tiled TIFF and open it as a slide")
 
 
 def _read_pillow(path: Path, notes: list[str]) -> tuple[np.ndarray, float | None]:

@@ -25,20 +25,31 @@ def from_pillow(info: Mapping[Any, Any]) -> float | None:
 
 
 def from_tiff(tiff: tifffile.TiffFile, notes: list[str]) -> float | None:
-    """Micrometres per pixel of a TIFF's first page: Aperio, then OME, then ImageJ, then resolution tags.
+    """Micrometres per pixel of a TIFF's first page, where pixels are square; see `tiff_sides`.
 
     Args:
         tiff: the open file.
         notes: gets a sentence where pixels are not square.
     """
-    stated = [(_aperio(tiff), None), (_ome(tiff), None), (_imagej(tiff), None), (_tags(tiff), PLAUSIBLE_UM)]
-    for sizes, limits in stated:
+    sizes, limits = _stated(tiff)
+    size = _square(sizes, limits)
+    if size is None and any(sizes) and limits is None:
+        notes.append("the file's pixel size was not used: pixels are not square, or one side is missing")
+    return size
+
+
+def tiff_sides(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
+    """Micrometres per pixel along x and y as a TIFF states them, plausible or not: Aperio, OME, ImageJ, then tags."""
+    x, y = _stated(tiff)[0]
+    return (x, y) if x and y else None
+
+
+def _stated(tiff: tifffile.TiffFile) -> tuple[list[float | None], tuple[float, float] | None]:
+    """What the first that knows anything says, and the limits in which it is believed."""
+    for sizes in (_aperio(tiff), _ome(tiff), _imagej(tiff)):
         if any(sizes):
-            size = _square(sizes, limits)
-            if size is None and limits is None:
-                notes.append("the file's pixel size was not used: pixels are not square, or one side is missing")
-            return size
-    return None
+            return sizes, None
+    return _tags(tiff), PLAUSIBLE_UM
 
 
 def _square(sizes: list[float | None], limits: tuple[float, float] | None) -> float | None:

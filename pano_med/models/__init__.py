@@ -8,6 +8,7 @@ from typing import Any
 from pano_med.models.backbone import BACKBONES, Backbone
 from pano_med.models.efficientps import EfficientPS
 from pano_med.models.lean import lean
+from pano_med.models.losses import HARD_SHARE
 from pano_med.models.two_networks import TwoNetworks
 from pano_med.types import Taxonomy
 
@@ -28,7 +29,9 @@ def build(config: Mapping[str, Any]) -> EfficientPS | TwoNetworks:
         taxonomy = Taxonomy.from_dict(config["taxonomy"])
         if config["name"] == "efficientps":
             return EfficientPS.small(
-                taxonomy, backbone=config["backbone"], own_activation=config["own_activation"]
+                taxonomy, backbone=config["backbone"], own_activation=config["own_activation"],
+                # older weights name neither
+                mask_margin=config.get("mask_margin", 0.0), hard_share=config.get("hard_share", HARD_SHARE),
             )
         if config["name"] == "two_networks":
             return TwoNetworks.small(taxonomy, variant=config["variant"], own_activation=config["own_activation"])

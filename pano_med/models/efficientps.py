@@ -15,7 +15,7 @@ from torchvision.models.detection.image_list import ImageList
 from pano_med.models.backbone import Backbone
 from pano_med.models.fpn import TwoWayFPN
 from pano_med.models.instance import BoxHead, Detections, InstanceHead, MaskHead, RegionRules
-from pano_med.models.losses import hard_pixel_loss
+from pano_med.models.losses import HARD_SHARE, hard_pixel_loss
 from pano_med.models.rpn import ProposalNetwork, ProposalRules
 from pano_med.models.semantic import SemanticHead
 from pano_med.types import HE_CORE, OKABE_ITO, Category, Instances, Prediction, Taxonomy
@@ -60,6 +60,8 @@ class EfficientPS(nn.Module):
         self.backbone, self.fpn = backbone, fpn
         self.semantic_head, self.instance_head = semantic_head, instance_head
         self.taxonomy = taxonomy
+        #: Share of the pixels that the semantic loss keeps.
+        self.hard_share = HARD_SHARE
         #: JSON-ready description that `pano_med.models.build` rebuilds the network from, set by the class methods.
         self.config: dict[str, Any] = {}
         self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
@@ -75,7 +77,8 @@ class EfficientPS(nn.Module):
 
     @classmethod
     def small(cls, taxonomy: Taxonomy = HE_CORE, pretrained: Mapping[str, Tensor] | None = None,
-              backbone: str = "tf_efficientnet_lite0", own_activation: bool | None = None) -> EfficientPS:
+              backbone: str = "tf_efficientnet_lite0", own_activation: bool | None = None,
+              mask_margin: float = 0.15, hard_share: float = 1.0) -> EfficientPS:
         """Our default for nuclei and tissue: at most 8 million parameters with lite0.
 
         Args:
@@ -83,17 +86,22 @@ class EfficientPS(nn.Module):
             pretrained: ImageNet weights of the backbone (`pano_med.weights.imagenet_lite0()`), or None.
             backbone: any name of `pano_med.models.BACKBONES`.
             own_activation: keep the backbone's own activation; default: exactly if `pretrained` is given.
+            mask_margin: see `RegionRules`.
+            hard_share: share of the pixels, hardest first, that the semantic loss is the mean of; the paper keeps 0.25.
+                Tissue is outlined coarsely, so its hardest pixels are mostly faults of the outline: we keep them all.
         """
         net = cls.build(
             taxonomy, backbone=backbone, width=128, semantic_width=96, hidden=256, agnostic=True,
             proposals=ProposalRules(NUCLEI_ANCHORS, pre_nms=(1000, 300), post_nms=(500, 80), min_score=0.1,
                                     reference_px=REFERENCE_PX),
-            regions=RegionRules(samples=128, positive=0.5, min_score=0.2, detections=60, reference_px=REFERENCE_PX),
+            regions=RegionRules(samples=128, positive=0.5, min_score=0.2, detections=60, reference_px=REFERENCE_PX,
+                                mask_margin=mask_margin),
             pretrained=pretrained, own_activation=own_activation,
         )  # fmt: skip
+        net.hard_share = hard_share
         net.config = {
             "name": "efficientps", "backbone": backbone, "own_activation": net.backbone.own_activation,
-            "taxonomy": taxonomy.to_dict(),
+            "mask_margin": mask_margin, "hard_share": hard_share, "taxonomy": taxonomy.to_dict(),
         }  # fmt: skip
         return net
 
@@ -120,6 +128,7 @@ class EfficientPS(nn.Module):
             targets: one per image when training: "boxes" (N, 4) xyxy, "labels" (N,) 1..T or T + 1 for a thing of
                 unknown class, "masks" (N, H, W) bool, "allowed" (K, H, W) bool (the semantic channels that the truth
                 permits; all True = unknown), "ignore" (H, W) bool, "things_known" bool (False: no instance loss).
+                "seed" (int, may be absent): of the regions drawn in this image; without it the global generator's.
 
         Returns:
             Training: "objectness", "proposal_box", "class", "box", "mask", "semantic", scalars of weight 1.
@@ -145,7 +154,7 @@ class EfficientPS(nn.Module):
         batch = pad_batch(images)
         pyramid = self.pyramid(batch.tensors)
         semantic = self.semantic_head(*pyramid, size=tuple(batch.tensors.shape[-2:]))
-        losses = {"semantic": hard_pixel_loss(semantic, pad_allowed(targets, semantic.shape))}
+        losses = {"semantic": hard_pixel_loss(semantic, pad_allowed(targets, semantic.shape), self.hard_share)}
         rows = [i for i, t in enumerate(targets) if bool(t["things_known"])]
         if not rows:
             nothing = sum(p.sum() for p in pyramid) * 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torchvision.ops.poolers import LevelMapper
 from pano_med.models.layers import SeparableConv
 from pano_med.models.losses import box_loss, class_loss, mask_loss
 from pano_med.models.rpn import ProposalNetwork, centred_on
+from pano_med.models.sampling import own_randomness
 
 LEVELS = ("p4", "p8", "p16", "p32")
 #: Masks computed together when predicting.
@@ -34,6 +35,8 @@ class RegionRules:
         detections: detections per image, for `reference_px` pixels.
         reference_px: area that `detections` belongs to; larger images get proportionally more. None = fixed.
         min_side: detections thinner than this are dropped, in pixels.
+        mask_margin: share of its width (height) by which a box is widened on both sides before its mask is drawn, so
+            that a box that is a little too small does not cut the object. 0 = the paper.
     """
 
     samples: int = 256
@@ -43,6 +46,7 @@ class RegionRules:
     detections: int = 100
     reference_px: int | None = None
     min_side: float = 1.0
+    mask_margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,9 @@ class InstanceHead(nn.Module):
             match = found.clamp(min=0)
             labels = torch.where(found >= 0, target["labels"][match], labels)
         labels[(labels == 0) & centred_on(boxes, target["ignore"])] = -1  # neither object nor background
-        positive, negative = self.sampler([labels])
+        seed = target.get("seed")
+        with own_randomness(None if seed is None else seed + 1, labels.device):  # other draws than the proposals'
+            positive, negative = self.sampler([labels])
         keep = torch.where(positive[0].bool() | negative[0].bool())[0]
         return boxes[keep], labels[keep], match[keep]
 
@@ -176,7 +182,9 @@ class InstanceHead(nn.Module):
     def _mask_loss(self, features: OrderedDict[str, Tensor], sizes: list[tuple[int, int]], boxes: list[Tensor],
                    labels: list[Tensor], matches: list[Tensor], targets: list[dict[str, Tensor]]) -> Tensor:
         positive = [torch.where(label > 0)[0] for label in labels]
-        regions = [b[p] for b, p in zip(boxes, positive, strict=True)]
+        regions = [
+            widened(b[p], self.rules.mask_margin, size) for b, p, size in zip(boxes, positive, sizes, strict=True)
+        ]
         logits = self.mask_head(self.mask_align(features, regions, sizes)) if sum(map(len, regions)) else None
         if logits is None:
             return features["p4"].sum() * 0.0
@@ -211,6 +219,10 @@ class InstanceHead(nn.Module):
             self._decode(*per_image)
             for per_image in zip(logits.split(counts), deltas.split(counts), proposals, images.image_sizes, strict=True)
         ]
+        found = [
+            replace(f, boxes=widened(f.boxes, self.rules.mask_margin, size))
+            for f, size in zip(found, images.image_sizes, strict=True)
+        ]
         pairs = enumerate(zip(found, images.image_sizes, strict=True))
         return [(f, self._masks(features, i, f, size)) for i, (f, size) in pairs]
 
@@ -243,6 +255,12 @@ class InstanceHead(nn.Module):
             cap = int(cap * max(1.0, size[0] * size[1] / self.rules.reference_px))
         kept = keep[:cap]
         return Detections(boxes[kept], labels[kept], scores[kept], capped=len(keep) > cap)
+
+
+def widened(boxes: Tensor, margin: float, size: tuple[int, int]) -> Tensor:
+    """(N, 4) boxes with `margin` of their width and height more on each side, cut at the border of the image."""
+    more = (boxes[:, 2:] - boxes[:, :2]) * margin
+    return clip_boxes_to_image(torch.cat([boxes[:, :2] - more, boxes[:, 2:] + more], 1), size) if margin else boxes
 
 
 def _align(size: int) -> MultiScaleRoIAlign:

@@ -11,6 +11,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from pano_med.models.losses import box_loss
+from pano_med.models.sampling import own_randomness
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ class ProposalNetwork(RegionProposalNetwork):
         )  # fmt: skip
         self.rules = rules
         self.area_factor = 1.0
+        self.seeds: list[int | None] = []
 
     def forward(self, images, features, targets=None):  # type: ignore[no-untyped-def]
         """As in torchvision: (ImageList, features by level, targets) -> (proposals per image, losses)."""
         h, w = images.tensors.shape[-2:]
         self.area_factor = max(1.0, h * w / self.rules.reference_px) if self.rules.reference_px else 1.0
         self.score_thresh = 0.0 if self.training else self.rules.min_score
+        self.seeds = [target.get("seed") for target in targets or ()]
         return super().forward(images, features, targets)
 
     def pre_nms_top_n(self) -> int:
@@ -79,7 +82,7 @@ class ProposalNetwork(RegionProposalNetwork):
 
     def compute_loss(self, objectness, pred_bbox_deltas, labels, regression_targets):  # type: ignore[no-untyped-def]
         """Binary cross-entropy and smooth L1 (beta 1/9), normalised inside each image, then averaged over images."""
-        positive, negative = self.fg_bg_sampler(labels)
+        positive, negative = self._sample(labels)
         objectness, deltas = objectness.view(len(labels), -1), pred_bbox_deltas.view(len(labels), -1, 4)
         scores, boxes = [], []
         for i, label in enumerate(labels):
@@ -89,6 +92,14 @@ class ProposalNetwork(RegionProposalNetwork):
             scores.append(score / max(1, count))
             boxes.append(box_loss(deltas[i][inside], regression_targets[i][inside], count, beta=1 / 9))
         return torch.stack(scores).mean(), torch.stack(boxes).mean()
+
+    def _sample(self, labels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """torchvision's draw of anchors, image by image: an image with a seed draws the same in any batch."""
+        pairs = []
+        for label, seed in zip(labels, self.seeds or [None] * len(labels), strict=True):
+            with own_randomness(seed, label.device):
+                pairs.append(self.fg_bg_sampler([label]))
+        return [p[0] for p, _ in pairs], [n[0] for _, n in pairs]
 
 
 def centred_on(boxes: Tensor, mask: Tensor) -> Tensor:

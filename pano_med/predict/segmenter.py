@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from pano_med import weights as weight_files
-from pano_med.fusion import FusionRules, HeuristicRules, fuse, merge_heuristic
+from pano_med.fusion import FusionRules, HeuristicRules, MergeRules, fuse, merge_heuristic
 from pano_med.models import lean
 from pano_med.predict.familiar import strangeness
 from pano_med.predict.scale import estimate_mpp, rescaled, to_tensor
-from pano_med.tiles import TaperedStuff, ThingCanvas, Tile, crops, grid
+from pano_med.tiles import NOBODY, Grid, Piece, cut_piece, join
 from pano_med.types import Panoptic, Prediction, check_pixel_size
 from pano_med.weights import LoadedWeights
 
@@ -116,56 +116,68 @@ class Segmenter:
                      "give the true one if you can")
 
     def _segment(self, image: np.ndarray, mpp: float, on_tile: Callable[[int, int], None] | None) -> Panoptic:
-        size, taxonomy = image.shape[:2], self.model.taxonomy
+        size = image.shape[:2]
         factor = self.loaded.model_mpp / mpp  # pixels of the image per pixel of the model
         tile, overlap = max(64, round(TILE * factor)), max(8, round(OVERLAP * factor))
         if max(size) <= tile + overlap:  # a thin second tile would cost time and help nobody
             tile = max(*size, 2 * overlap + 1)
-        tiles = grid(size, tile, overlap)
-        things, stuff = ThingCanvas(size), TaperedStuff(size, taxonomy.num_stuff, overlap)
-        void = np.zeros(size, bool)
-        scores: dict[int, float] = {}
+        grid = Grid(size, tile, overlap)
+        ids, winner = np.zeros(size, np.int32), np.full(size, NOBODY, np.uint8)
+        pieces: dict[int, Piece] = {}
+        numbers: dict[int, np.ndarray] = {}
         classes: dict[int, int] = {}
-        for done, piece in enumerate(tiles, start=1):
-            prediction = self.predict(image[piece.window], mpp)
-            stuff.add(piece, prediction.semantic_logits[: taxonomy.num_stuff].float().cpu().numpy())
-            merged = self._merge(prediction)
-            void[piece.core] = merged.ids[piece.core_inside] == taxonomy.VOID
-            _place(things, piece, merged, classes, scores)
+        scores: dict[int, float] = {}
+        large = 0
+        for index, place in enumerate(grid):
+            pieces[index] = piece_of(grid, index, self.predict(image[place.window], mpp), self.rules)
+            joined = join(grid, index, pieces, numbers, len(classes) + 1)
+            numbers[index], ids[place.cell], winner[place.cell] = joined.numbers, joined.ids, joined.winner
+            found = pieces[index].arrays
+            for number, category, score in zip(joined.numbers.tolist(), found["categories"].tolist(),
+                                               found["scores"].tolist(), strict=True):
+                if number:
+                    classes[number] = category
+                    if not np.isnan(score):
+                        scores[number] = score
+            large += int(np.count_nonzero(~found["whole"]))
+            for old in [i for i in pieces if i < index - grid.shape[1]]:
+                del pieces[old], numbers[old]
             if on_tile is not None:
-                on_tile(done, len(tiles))
-        return self._finish(things, stuff.finish(), void, classes, scores, mpp)
+                on_tile(index + 1, len(grid))
+        if large:
+            warnings.warn(f"{large} objects are larger than the overlap of the tiles, {overlap * mpp:.0f} um, and were "
+                          "left out: no tile sees them whole", stacklevel=2)
+        return self._finish(ids, winner, classes, scores, mpp)
 
-    def _merge(self, prediction: Prediction) -> Panoptic:
-        """Fuse one tile; small stuff is judged on the whole image, not here."""
-        rules = replace(self.rules, min_stuff_um2=0.0, min_stuff_fraction=0.0)
-        return (fuse if isinstance(rules, FusionRules) else merge_heuristic)(prediction, rules).panoptic
-
-    def _finish(self, things: ThingCanvas, winner: np.ndarray, void: np.ndarray, classes: dict[int, int],
-                scores: dict[int, float], mpp: float) -> Panoptic:
+    def _finish(self, ids: np.ndarray, winner: np.ndarray, classes: dict[int, int], scores: dict[int, float],
+                mpp: float) -> Panoptic:
         """Things over stuff; a stuff class below the area limit becomes void."""
-        taxonomy, ids = self.model.taxonomy, things.ids
-        free = (ids == 0) & ~void
+        taxonomy, count = self.model.taxonomy, len(classes)
         limit = self.rules.stuff_limit_px(ids.shape, mpp)
+        free = ids == 0
         for channel, category in enumerate(taxonomy.stuff):
             mine = free & (winner == channel)
             area = np.count_nonzero(mine)
             if area and area >= limit:
-                number = things.count + 1 + channel
+                number = count + 1 + channel
                 classes[number] = category.id
                 ids[mine] = number
         return Panoptic.from_ids(ids, classes, taxonomy, mpp, scores)
 
 
-def _place(things: ThingCanvas, tile: Tile, merged: Panoptic, classes: dict[int, int],
-           scores: dict[int, float]) -> None:
-    found = {s.id: s for s in merged.things}
-    for i, mask, corner in crops(merged.lookup({i: i for i in found})):
-        number = things.place(tile, mask, corner)
-        if number is not None:
-            classes[number] = found[i].category_id
-            if found[i].score is not None:
-                scores[number] = found[i].score
+def piece_of(grid: Grid, index: int, prediction: Prediction, rules: MergeRules) -> Piece:
+    """Fuse one tile and keep what `pano_med.tiles.join` needs; small stuff is judged on the whole image, not here.
+
+    Args:
+        grid: the tiles.
+        index: the tile.
+        prediction: of that tile.
+        rules: the kind decides the merge: `FusionRules` the fusion of EfficientPS, else the heuristic one.
+    """
+    rules = replace(rules, min_stuff_um2=0.0, min_stuff_fraction=0.0)
+    merged = (fuse if isinstance(rules, FusionRules) else merge_heuristic)(prediction, rules).panoptic
+    logits = prediction.semantic_logits[: prediction.taxonomy.num_stuff].float().cpu().numpy()
+    return cut_piece(grid, index, logits, merged)
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:

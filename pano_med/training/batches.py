@@ -1,4 +1,4 @@
-"""Which samples a step sees: a pure function of (seed, step), prepared one step ahead in the background."""
+"""The batches of a step, prepared one step ahead in the background; unreadable samples are named and replaced."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 from torch import Tensor
 
+from pano_med.training.checkpoint import same_classes, tell
 from pano_med.training.config import TrainConfig
-from pano_med.types import Sample
+from pano_med.training.sampler import AUGMENT, NETWORK, TRIES, Sampler, derive_seed, name_of
+from pano_med.types import LazySample, Sample, Taxonomy
+
+#: (name, reason) of a sample that could not be read.
+Skip = tuple[str, str]
 
 
 class Pipeline(Protocol):
@@ -21,91 +25,63 @@ class Pipeline(Protocol):
     def set_random_state(self, seed: int) -> object:
         """From here on, all randomness comes from this seed."""
 
-    def __call__(self, sample: Sample) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def __call__(self, sample: Sample) -> tuple[Tensor, Mapping[str, Any]]:
         """One crop and its targets."""
-
-
-# Streams of randomness that must not meet.
-_ORDER, _AUGMENT, _NETWORK = range(3)
-
-
-def derive_seed(seed: int, step: int, stream: int, index: int = 0) -> int:
-    """A 32-bit seed that depends on all four numbers and on nothing else."""
-    return int(np.random.SeedSequence([seed, step, stream, index]).generate_state(1)[0])
-
-
-def network_seed(seed: int, step: int) -> int:
-    """Seed of the sampling inside the network (proposals, regions, dropout) in one step."""
-    return derive_seed(seed, step, _NETWORK)
-
-
-class Sampler:
-    """Draws samples with replacement: first a source by weight, then one of its samples.
-
-    Args:
-        samples: at least one, each with a truth.
-        weights: share of draws per source; empty = equal shares. Sources without a weight are not drawn.
-
-    Raises:
-        ValueError: nothing to draw from, a sample without truth, or a weight for a source that has no sample.
-    """
-
-    def __init__(self, samples: Sequence[Sample], weights: Mapping[str, float]) -> None:
-        bare = [s.name or f"number {i}" for i, s in enumerate(samples) if s.truth is None]
-        if bare:
-            raise ValueError(f"every training sample needs a truth, {len(bare)} have none (first: {bare[0]})")
-        by_source: dict[str, list[int]] = {}
-        for i, sample in enumerate(samples):
-            by_source.setdefault(sample.source, []).append(i)
-        weights = weights or dict.fromkeys(by_source, 1.0)
-        absent = sorted(k for k, w in weights.items() if w and k not in by_source)
-        if absent or not by_source:
-            raise ValueError(f"there are no training samples of {', '.join(absent) or 'any source'}; "
-                             f"sources present: {', '.join(sorted(by_source)) or 'none'}")
-        names = sorted(k for k, w in weights.items() if w)
-        self._members = [np.array(by_source[k]) for k in names]
-        self._shares = np.array([weights[k] for k in names], float)
-        self._shares /= self._shares.sum()
-
-    def indices(self, seed: int, step: int, count: int) -> list[int]:
-        """Positions of the samples that a step draws."""
-        rng = np.random.default_rng(derive_seed(seed, step, _ORDER))
-        chosen = rng.choice(len(self._members), size=count, p=self._shares)
-        return [int(self._members[s][rng.integers(len(self._members[s]))]) for s in chosen]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward pass eats."""
+    """What one forward pass eats.
+
+    Attributes:
+        images: (3, H, W) each.
+        targets: one per image, each with the image's own "seed".
+        names: of the samples.
+        seed: of whatever else the network draws in this pass.
+        skipped: samples that could not be read and were replaced.
+    """
 
     images: list[Tensor]
-    targets: list[Mapping[str, Tensor]]
+    targets: list[Mapping[str, Any]]
     names: tuple[str, ...]
+    seed: int
+    skipped: tuple[Skip, ...] = ()
 
 
 class Batches:
     """Batches of a run by step, the next one prepared in a background thread while the network works.
 
     One thread is enough: reading a crop takes a small part of a step, and a second process would copy every sample.
+    What an image looks like and what is drawn in it depend on (seed, step, place in the global batch) alone, so the
+    share of one process is a part of what a single process would have made.
+
+    Args:
+        samples: to draw from.
+        pipeline: from a sample to (image, target).
+        config: the run.
+        taxonomy: of the model; None = not checked.
+        rank: number of this process.
+        world: processes.
     """
 
-    def __init__(self, samples: Sequence[Sample], pipeline: Pipeline, config: TrainConfig) -> None:
-        self._samples, self._pipeline, self._config = samples, pipeline, config
-        self._sampler = Sampler(samples, config.source_weights)
+    def __init__(self, samples: Sequence[Sample | LazySample], pipeline: Pipeline, config: TrainConfig,
+                 taxonomy: Taxonomy | None = None, rank: int = 0, world: int = 1) -> None:
+        self._samples, self._pipeline, self._config, self._taxonomy = samples, pipeline, config, taxonomy
+        self._rank, self._world = rank, world
+        self._sampler = Sampler(samples, config.source_weights, config.balance_classes)
+        for i, sample in enumerate(samples):
+            if isinstance(sample, Sample):
+                check_taxonomy(sample, name_of(sample, i), taxonomy)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._ahead: dict[int, Future[list[Batch]]] = {}
 
     def make(self, step: int) -> list[Batch]:
-        """The `accumulate` batches of a step, from (seed, step) alone."""
+        """The `accumulate` batches of this process in a step, from (seed, step) alone."""
         c = self._config
-        chosen = self._sampler.indices(c.seed, step, c.batch_size * c.accumulate)
-        ready = [self._one(self._samples[i], derive_seed(c.seed, step, _AUGMENT, n)) for n, i in enumerate(chosen)]
-        names = [self._samples[i].name or f"{self._samples[i].source} number {i}" for i in chosen]
-        cuts = [slice(n, n + c.batch_size) for n in range(0, len(chosen), c.batch_size)]
-        return [
-            Batch([image for image, _ in ready[cut]], [target for _, target in ready[cut]], tuple(names[cut]))
-            for cut in cuts
-        ]
+        share = c.batch_size * c.accumulate
+        chosen = self._sampler.indices(c.seed, step, share * self._world)
+        starts = range(self._rank * share, (self._rank + 1) * share, c.batch_size)
+        return [self._batch(step, first, chosen[first : first + c.batch_size]) for first in starts]
 
     def get(self, step: int) -> list[Batch]:
         """The batches of a step; the next step starts in the background."""
@@ -113,16 +89,62 @@ class Batches:
         self._ahead = {step + 1: self._pool.submit(self.make, step + 1)}
         return future.result()
 
-    def _one(self, sample: Sample, seed: int) -> tuple[Tensor, Mapping[str, Tensor]]:
-        self._pipeline.set_random_state(seed)
-        return self._pipeline(sample)
-
     def close(self) -> None:
         """Stop the background thread."""
         self._pool.shutdown(cancel_futures=True)
 
+    def _batch(self, step: int, first: int, chosen: list[int]) -> Batch:
+        """One batch; `first` is the place of its first image in the global batch of the step."""
+        images, targets, names, skipped = [], [], [], []
+        for place, index in enumerate(chosen, first):
+            sample, name, failed = self._read(step, place, index)
+            self._pipeline.set_random_state(derive_seed(self._config.seed, step, AUGMENT, place))
+            image, target = self._pipeline(sample)
+            images.append(image)
+            targets.append({**target, "seed": derive_seed(self._config.seed, step, NETWORK, place)})
+            names.append(name)
+            skipped += failed
+        seed = derive_seed(self._config.seed, step, NETWORK, first)
+        return Batch(images, targets, tuple(names), seed, tuple(skipped))
 
-def fingerprint(samples: Sequence[Sample]) -> str:
+    def _read(self, step: int, place: int, index: int) -> tuple[Sample, str, list[Skip]]:
+        """The sample at `index`, or, where it cannot be read, another one that is drawn in its place."""
+        failed: list[Skip] = []
+        for attempt in range(TRIES):
+            item, name = self._samples[index], name_of(self._samples[index], index)
+            try:
+                sample = read(item)
+            except (OSError, ValueError, EOFError) as error:
+                failed.append((name, " ".join(str(error).split()) or type(error).__name__))
+                index = self._sampler.instead(self._config.seed, step, place, attempt)
+                continue
+            check_taxonomy(sample, name, self._taxonomy)
+            return sample, name, failed
+        raise OSError(f"{TRIES} samples in a row cannot be read, the last one is {name} ({failed[-1][1]}); "
+                      "is the folder of the images still there? The last checkpoint is kept")
+
+
+def read(item: Sample | LazySample) -> Sample:
+    """The sample itself, read now if it is lazy.
+
+    Raises:
+        OSError, ValueError, EOFError: it cannot be read, or it has no truth.
+    """
+    sample = item.read() if isinstance(item, LazySample) else item
+    if sample.truth is None:
+        raise ValueError("it has no truth")
+    return sample
+
+
+def check_taxonomy(sample: Sample, name: str, taxonomy: Taxonomy | None) -> None:
+    """Raise ValueError where truth and model speak different tables of classes."""
+    theirs = sample.truth.taxonomy if sample.truth else None
+    if taxonomy is not None and theirs is not None and theirs is not taxonomy and not same_classes(theirs, taxonomy):
+        raise ValueError(f"truth and model must speak the same taxonomy, {name} has {tell(theirs)}, the model "
+                         f"{tell(taxonomy)}; map the truth to the model's classes first")
+
+
+def fingerprint(samples: Sequence[Sample | LazySample]) -> str:
     """A short hash of the samples' names, sources and sizes, so that a run is not resumed on other images."""
-    text = "\n".join(f"{s.source}\t{s.group}\t{s.name}\t{s.size}" for s in samples)
+    text = "\n".join(f"{s.source}\t{s.group}\t{s.name}\t{s.size if isinstance(s, Sample) else ''}" for s in samples)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

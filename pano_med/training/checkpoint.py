@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pano_med.types import Taxonomy
+
 #: Number of the layout, raised when it changes.
 FORMAT = 1
 
@@ -51,11 +53,21 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], facts: Mapping
     return table
 
 
+def clean(folder: Path) -> None:
+    """Drop the unfinished files that a kill in the middle of writing has left."""
+    for part in folder.glob("*.part"):
+        part.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new one, never half."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    _settle(part, path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        _settle(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -114,14 +126,34 @@ def load_weights(model: nn.Module, folder: Path, name: str = "best") -> dict[str
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        ValueError: broken, or of another network.
+        ValueError: broken, of another network, or of another taxonomy.
     """
     flat, facts = read(Path(folder), name)
+    same_taxonomy(facts, model)
     try:
         model.load_state_dict(_under(flat, "ema."))
     except RuntimeError as error:
         raise ValueError(f"the checkpoint belongs to another network than the one given: {error}") from error
     return facts
+
+
+def same_taxonomy(facts: Mapping[str, Any], model: nn.Module) -> None:
+    """Raise ValueError where a checkpoint speaks another table of classes than the model."""
+    taxonomy, stored = getattr(model, "taxonomy", None), facts.get("taxonomy")
+    if taxonomy is not None and stored is not None and not same_classes(Taxonomy.from_dict(stored), taxonomy):
+        raise ValueError(f"the checkpoint was trained for the taxonomy {tell(Taxonomy.from_dict(stored))}, the model "
+                         f"speaks {tell(taxonomy)}; build the model with the checkpoint's taxonomy")
+
+
+def same_classes(one: Taxonomy, other: Taxonomy) -> bool:
+    """True where two taxonomies differ in colours or their own name at most."""
+    a, b = ([(c.id, c.name, c.isthing, c == t.unclassed) for c in t.all] for t in (one, other))
+    return a == b
+
+
+def tell(taxonomy: Taxonomy) -> str:
+    """A taxonomy in a few words."""
+    return f"{taxonomy.name!r} ({', '.join(c.name for c in taxonomy.channels)})"
 
 
 def _under(flat: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Precisions that need no gradient scaler, so that a checkpoint is complete without one; "auto" is plain float32 on
-#: a CPU and bfloat16 mixed elsewhere.
-PRECISIONS = ("auto", "32-true", "bf16-mixed")
+#: "auto" is plain float32 on a CPU; elsewhere bfloat16 mixed where the device has it, else float16 mixed. The gradient
+#: scaler of float16 is part of the checkpoint.
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+#: How several processes come to be: started by running the script again, or forked from a notebook.
+STRATEGIES = ("auto", "ddp", "ddp_notebook")
 
 #: Columns of the validation table that may choose the best checkpoint.
 BEST_BY = ("objects_pq", "things_pq", "stuff_pq", "stuff_iou", "mean_pq")
 
 # Fields that change when a run is written or where it runs, but not what it computes.
-_HARMLESS = ("checkpoint_minutes", "log_every")
+_HARMLESS = ("checkpoint_minutes", "log_every", "strategy")
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class TrainConfig:
         steps: optimiser steps, or None where `minutes` is given.
         minutes: time budget, validation included. The step time is measured in the first `MEASURE` steps; then the
             number of steps is fixed and stored, so that a resumed run keeps the same schedule (and the same result).
-        batch_size: images per forward pass.
+        batch_size: images per forward pass and process; a step sees batch_size x accumulate x processes images.
         accumulate: forward passes per optimiser step.
         crop_size: side of a training crop in pixels.
         model_mpp: micrometres per pixel that the network works at.
@@ -39,6 +42,11 @@ class TrainConfig:
         ema: decay of the moving average of the weights; the average is what is validated and shipped.
         precision: one of `PRECISIONS`.
         accelerator: "auto", "cpu" or any accelerator name that Lightning Fabric knows.
+        devices: processes on this machine, one per GPU (or several on a CPU); -1 = as many as there are GPUs.
+        strategy: one of `STRATEGIES`; "auto" is one process, or "ddp" where there are several.
+        num_nodes: machines; the run's folder must be seen by all.
+        freeze_norm: batch norm uses its stored statistics and does not move them. Then a step is the same however its
+            images are dealt to processes and accumulated passes; without, each pass normalises by its own images.
         seed: of the order of samples, augmentation and sampling inside the network.
         val_every: steps between validations, 0 = only at the end.
         best_by: the column of the validation table that chooses the best checkpoint.
@@ -46,6 +54,9 @@ class TrainConfig:
         log_every: steps between flushes of the CSV log.
         source_weights: share of draws per `Sample.source`; empty = every source equally often. A source that is not
             named is not drawn.
+        balance_classes: draw the thing classes of a source equally often: a sample that shows the class, then a crop
+            around a thing of a class.
+        patience: validations without a better `best_by` after which the run ends; 0 = never.
 
     Raises:
         ValueError: a value outside its range; the message names the field.
@@ -65,12 +76,18 @@ class TrainConfig:
     ema: float = 0.998
     precision: str = "auto"
     accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    num_nodes: int = 1
+    freeze_norm: bool = False
     seed: int = 0
     val_every: int = 0
     best_by: str = "objects_pq"
     checkpoint_minutes: float = 5.0
     log_every: int = 10
     source_weights: Mapping[str, float] = field(default_factory=dict)
+    balance_classes: bool = False
+    patience: int = 0
 
     #: Steps whose time is measured when the budget is in minutes.
     MEASURE = 20
@@ -86,9 +103,13 @@ class TrainConfig:
                 raise ValueError(f"{name} must be a {'whole ' if whole else ''}number, got {value!r}")
             if not (math.isfinite(value) and low <= value <= high):
                 raise ValueError(f"{name} must lie between {low} and {high}, got {value}")
-        for name, choices in (("precision", PRECISIONS), ("best_by", BEST_BY)):
+        for name, choices in (("precision", PRECISIONS), ("best_by", BEST_BY), ("strategy", STRATEGIES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.devices == 0:
+            raise ValueError("devices must be at least 1, or -1 for all there are, got 0")
+        if self.patience and not self.val_every:
+            raise ValueError(f"patience counts validations, so it needs val_every, got patience={self.patience} alone")
         object.__setattr__(self, "source_weights", dict(self.source_weights))
         bad = {k: w for k, w in self.source_weights.items() if not (math.isfinite(w) and w >= 0)}
         if bad or (self.source_weights and not sum(self.source_weights.values())):
@@ -134,4 +155,7 @@ _RANGES = (
     ("val_every", 0, 10**8, True),
     ("checkpoint_minutes", 0, 10**6, False),
     ("log_every", 1, 10**6, True),
+    ("devices", -1, 4096, True),
+    ("num_nodes", 1, 4096, True),
+    ("patience", 0, 10**6, True),
 )

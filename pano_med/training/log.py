@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class StepLog:
     def __init__(self, path: Path, every: int = 10, keep: int = 0) -> None:
         rows = [r for r in _rows(path) if int(r["step"]) <= keep] if keep else []
         self._columns = list(rows[0]) if rows else None
+        self._path = path
         write_text(path, table(rows))
         self._file = path.open("a", newline="", encoding="utf-8")
         self._every, self._waiting = every, 0
@@ -32,21 +34,34 @@ class StepLog:
         fresh = self._columns is None
         self._columns = self._columns or list(row)
         writer = csv.DictWriter(self._file, self._columns, extrasaction="ignore", lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        writer.writerow({k: _short(v) for k, v in row.items()})
+        with said(self._path):
+            if fresh:
+                writer.writeheader()
+            writer.writerow({k: _short(v) for k, v in row.items()})
         self._waiting += 1
         if self._waiting >= self._every:
             self.flush()
 
     def flush(self) -> None:
         """Hand the rows to the disk."""
-        self._file.flush()
+        with said(self._path):
+            self._file.flush()
         self._waiting = 0
 
     def close(self) -> None:
-        """Flush and close."""
-        self._file.close()
+        """Flush and close; a full disk is not said again here, while its error is on its way."""
+        with suppress(OSError):
+            self._file.close()
+
+
+@contextmanager
+def said(path: Path) -> Iterator[None]:
+    """Say which file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path} could not be written: {error.strerror or error}; the last checkpoint is kept, make room "
+                      "and resume") from error
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -65,6 +65,36 @@ def window(data: Mapping[str, Any], box: tuple[int, int, int, int], size: tuple[
     }
 
 
+#: A square that is turned by 45 degrees takes sqrt(2) of its side.
+_ROOM = 1.42
+
+
+def turned(data: Mapping[str, Any], angle: float, stretch: float, size: tuple[int, int]) -> dict[str, Any]:
+    """The middle of a crop at any angle; what lies outside is black and ignored, as in `window`.
+
+    Args:
+        data: a dictionary as `window` gives it.
+        angle: in radians.
+        stretch: things become this much flatter and, across, this much wider.
+        size: (H, W) of the result.
+    """
+    half = [torch.arange(n) + 0.5 - n / 2 for n in size]
+    y, x = torch.meshgrid(half[0] * stretch, half[1] / stretch, indexing="ij")
+    c, s = float(np.cos(angle)), float(np.sin(angle))
+    rows, cols = data["ids"].shape[-2:]
+    column, row = c * x - s * y + cols / 2, s * x + c * y + rows / 2  # places in the crop, in pixels
+    outside = (row < 0) | (row >= rows) | (column < 0) | (column >= cols)
+    at = row.long().clamp(0, rows - 1), column.long().clamp(0, cols - 1)
+    grid = torch.stack([column * 2 / cols - 1, row * 2 / rows - 1], -1)[None]
+    image = F.grid_sample(data["image"][None], grid, align_corners=False)[0]
+    return {
+        **data,
+        "image": image.clamp_(0, 1),
+        "ids": data["ids"][..., at[0], at[1]].masked_fill(outside, 0),
+        "ignore": data["ignore"][..., at[0], at[1]] | outside,
+    }
+
+
 class RandScaleCropd(Randomizable, Transform):
     """A random window at a random scale around the model's, as one crop and one resize.
 
@@ -73,9 +103,13 @@ class RandScaleCropd(Randomizable, Transform):
         pixel_size_um: pixel size of the result at scale 1; None, or a sample of unknown pixel size, keeps its scale.
         jitter: smallest and largest scale, drawn evenly on a log axis; 1.4 = things look 1.4 times as large.
         on_thing: probability that the window is laid around a random thing, so that few crops are empty.
+        turn: probability that the window lies at any angle, stretched a little; MONAI's own warps know no ids.
+        stretch: largest factor between height and width of a turned window.
+        by_class: a window on a thing first draws one of the image's thing classes, each equally often, then a thing of
+            it; else every thing is equally likely, and rare classes rarely come.
 
     Raises:
-        ValueError: a size below 1, a jitter that is not 0 < low <= high, a probability outside 0..1.
+        ValueError: a size below 1, a jitter that is not 0 < low <= high, a probability outside 0..1, a stretch below 1.
     """
 
     def __init__(
@@ -84,9 +118,13 @@ class RandScaleCropd(Randomizable, Transform):
         pixel_size_um: float | None = None,
         jitter: tuple[float, float] = (0.7, 1.4),
         on_thing: float = 0.5,
+        turn: float = 0.0,
+        stretch: float = 1.2,
+        by_class: bool = False,
     ) -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.pixel_size_um, self.jitter, self.on_thing = pixel_size_um, jitter, on_thing
+        self.turn, self.stretch, self.by_class = turn, stretch, by_class
         check_pixel_size(pixel_size_um)
         if min(self.size) < 1:
             raise ValueError(f"a crop must be at least 1 px wide and high, got {self.size}")
@@ -94,13 +132,17 @@ class RandScaleCropd(Randomizable, Transform):
             raise ValueError(f"jitter must be two scales, 0 < low <= high, got {jitter}")
         if not 0 <= on_thing <= 1:
             raise ValueError(f"on_thing is a probability from 0 to 1, got {on_thing}")
+        if not 0 <= turn <= 1:
+            raise ValueError(f"turn is a probability from 0 to 1, got {turn}")
+        if stretch < 1:
+            raise ValueError(f"stretch is a factor of at least 1, got {stretch}")
 
-    def randomize(self, data: Mapping[str, Any]) -> tuple[int, int, int, int]:
-        """Draw a window: top, left, height, width in pixels of the source."""
+    def randomize(self, data: Mapping[str, Any], room: float = 1.0) -> tuple[int, int, int, int]:
+        """Draw a window, `room` times as large as the result: top, left, height, width in pixels of the source."""
         zoom = float(np.exp(self.R.uniform(*np.log(self.jitter))))
         if self.pixel_size_um and data["pixel_size_um"]:
             zoom *= data["pixel_size_um"] / self.pixel_size_um
-        extent = [max(1, round(n / zoom)) for n in self.size]
+        extent = [max(1, round(n * room / zoom)) for n in self.size]
         middle = self._thing(data) if self.R.uniform() < self.on_thing else None
         middle = middle or (None, None)
         top, left = (self._corner(*axis) for axis in zip(data["ids"].shape[-2:], extent, middle, strict=True))
@@ -121,12 +163,20 @@ class RandScaleCropd(Randomizable, Transform):
         things = sorted(i for i, c in categories.items() if c != Taxonomy.VOID and c in thing)
         if not things:
             return None
+        if self.by_class:
+            kinds = sorted({categories[i] for i in things})
+            kind = kinds[self.R.randint(len(kinds))]
+            things = [i for i in things if categories[i] == kind]
         ids = data["ids"][0].numpy()
         pixel = int(np.argmax(ids == things[self.R.randint(len(things))]))  # its first one: one pass, no list of pixels
         return pixel // ids.shape[1], pixel % ids.shape[1]
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        return window(data, self.randomize(data), self.size)
+        if not self.turn or self.R.uniform() >= self.turn:
+            return window(data, self.randomize(data), self.size)
+        angle, factor = self.R.uniform(0, 2 * np.pi), np.exp(self.R.uniform(-0.5, 0.5) * np.log(self.stretch))
+        wide = window(data, self.randomize(data, _ROOM), tuple(round(n * _ROOM) for n in self.size))
+        return turned(wide, angle, factor, self.size)
 
 
 class ScaleTod(Transform):

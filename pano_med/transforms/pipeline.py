@@ -13,7 +13,8 @@ from pano_med.transforms.stain import RandHEDJitterd, RandPhotometricd
 from pano_med.transforms.targets import SPATIAL, PanopticTargetsd, to_dict
 
 
-def train_pipeline(size: int = 256, mpp: float | None = None, seed: int = 0, min_pixels: int = 16) -> Compose:
+def train_pipeline(size: int = 256, mpp: float | None = None, seed: int = 0, min_pixels: int = 16,
+                   by_class: bool = False) -> Compose:
     """`Sample` -> (image, target), with every augmentation.
 
     Args:
@@ -21,6 +22,7 @@ def train_pipeline(size: int = 256, mpp: float | None = None, seed: int = 0, min
         mpp: the model's pixel size in micrometres, or None to keep each sample's scale.
         seed: of the whole chain; `pipeline.set_random_state(n)` before an item makes that item repeatable.
         min_pixels: things with fewer visible pixels are ignored.
+        by_class: crops are laid around things of every class equally often (see `RandScaleCropd`).
 
     Returns:
         a chain from `Sample` to ((3, size, size) float32 0..1, the dictionary of `panoptic_targets`).
@@ -28,7 +30,7 @@ def train_pipeline(size: int = 256, mpp: float | None = None, seed: int = 0, min
     return Compose(
         [
             to_dict,
-            RandScaleCropd(size, mpp),
+            RandScaleCropd(size, mpp, turn=0.5, by_class=by_class),
             RandHEDJitterd(),
             RandPhotometricd(),
             RandFlipd(SPATIAL, prob=0.5, spatial_axis=0),

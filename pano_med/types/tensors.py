@@ -1,7 +1,8 @@
-"""Sample, Instances and Prediction: the doors that hold torch tensors, without importing torch."""
+"""Sample, LazySample, Instances and Prediction: the doors that hold torch tensors, without importing torch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,30 @@ class Sample:
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return tuple(self.image.shape[-2:])  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class LazySample:
+    """A sample that is read each time it is needed, so that a large set is never held in memory.
+
+    Attributes:
+        read: gives the sample; raises OSError or ValueError for a file that cannot be used, which training then
+            names, skips and counts.
+        name: file or tile, for messages.
+        source: data set, as in `Sample`.
+        group: patient or case, as in `Sample`.
+        classes: ids of the categories that its truth shows, where that is known without reading it; else None.
+    """
+
+    read: Callable[[], Sample]
+    name: str
+    source: str = ""
+    group: str = ""
+    classes: frozenset[int] | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.read):
+            raise ValueError(f"a lazy sample is read by calling `read`, {self.name or 'this one'} has {self.read!r}")
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,17 @@ _HERE = Path(__file__).parent
 _STILL = 900
 
 
-def code(name: str) -> dict[str, str]:
-    """`_esm` and `_css` of the widget whose JavaScript is `name`.js: the shared text, then its own.
+def code(name: str, *parts: str) -> dict[str, str]:
+    """`_esm` and `_css` of the widget whose JavaScript is `name`.js: the shared text, its parts, then its own.
 
     Args:
         name: "viewer" for viewer.js and, where there is one, viewer.css.
+        parts: scripts that the widget's own needs, for example "parts/slide_layer.js".
     """
     own = [_HERE / f"{part}" for part in (f"{name}.js", f"{name}.css")]
     texts = [path.read_text(encoding="utf-8") if path.exists() else "" for path in own]
-    common = [(_HERE / part).read_text(encoding="utf-8") for part in ("common.js", "common.css")]
-    return {"_esm": f"{common[0]}\n{texts[0]}", "_css": f"{common[1]}\n{texts[1]}"}
+    common = [(_HERE / part).read_text(encoding="utf-8") for part in ("common.js", "common.css", *parts)]
+    return {"_esm": "\n".join([common[0], *common[2:], texts[0]]), "_css": f"{common[1]}\n{texts[1]}"}
 
 
 class Picture(anywidget.AnyWidget):
