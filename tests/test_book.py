@@ -90,6 +90,9 @@ def test_the_facts_of_a_card_are_read_by_people_too(make_book: Any) -> None:
     assert shown.startswith("# Title\n\nText.")
     assert "| counts | samples: 4<br>nuclei: 16 |" in shown
     assert "| label_faults | a\\|b<br>c |" in shown
+    assert "```" not in shown
+    patterns = make_book.facts_shown(card.replace("name: x", "name: x\nreading: {image: '[^/]+_.png'}"))
+    assert patterns.endswith("## How it is read\n```yaml\nreading:\n  image: '[^/]+_.png'\n```\n")
 
 
 def test_links_lead_to_pages_or_are_words(make_book: Any, tmp_path: Path) -> None:

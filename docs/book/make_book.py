@@ -46,6 +46,8 @@ TEXT = (
     (r"\]\(#", "](#NAME-"),
     (r"\n\*Instructor's notebook:[^\n]*\*\n", "\n"),
 )
+#: Fields of a data card that are for programs: patterns and tables.
+MACHINE = ("classes", "split", "reading", "download")
 SOLUTION = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 VIEW = "application/vnd.jupyter.widget-view+json"
 #: The class of the picture that a widget leaves beside its view.
@@ -136,10 +138,13 @@ def with_links_that_hold(text: str, folder: Path) -> str:
 
 
 def facts_shown(card: str) -> str:
-    """A data card with its front matter as a table at the end, where a reader sees it."""
+    """A data card with its front matter at the end: facts as a table, what programs read of it as it stands."""
     _, front, text = card.split("---\n", 2)
-    rows = [f"| {name} | {_plain(value)} |" for name, value in yaml.safe_load(front).items()]
-    return "\n".join([text.strip(), "", "## Facts", "| | |", "|---|---|", *rows, ""])
+    facts = yaml.safe_load(front)
+    rows = [f"| {name} | {_plain(value)} |" for name, value in facts.items() if name not in MACHINE]
+    read = yaml.safe_dump({k: v for k, v in facts.items() if k in MACHINE}, sort_keys=False, allow_unicode=True)
+    block = ["## How it is read", "```yaml", read.strip(), "```", ""] if read.strip() != "{}" else []
+    return "\n".join([text.strip(), "", "## Facts", "| | |", "|---|---|", *rows, "", *block])
 
 
 def _plain(value: object) -> str:

@@ -19,16 +19,15 @@ NOBODY = 255
 class Piece:
     """What a tile found, cut down to what joining needs. `arrays` may read from disk when asked.
 
+    The arrays by name: `winner` (h, w) uint8 is the tile's best stuff channel, and `void` (h, w) bool is True where the
+    merge left a pixel void, (0, w) where it left none. `top`, `bottom`, `left`, `right` (S, n, m) float16 are stuff
+    logits of the strips that neighbours share. `boxes` (N, 4) int32 hold top, left, bottom, right of each object in
+    pixels of the *image*; `bits` uint8 the masks in their boxes, packed one after the other, each from a byte of its
+    own; `starts` (N + 1,) int64 where in `bits` each begins. `categories` (N,) uint8, `scores` (N,) float32, nan =
+    none. `whole` (N,) bool is False for an object of this tile that it may have cut: it is as large as the overlap.
+
     Attributes:
-        arrays: by name
-            winner: (h, w) uint8, the tile's best stuff channel; void: (h, w) bool where the merge left a pixel
-                void, (0, w) where it left none;
-            top, bottom, left, right: (S, n, m) float16 stuff logits of the strips that neighbours share;
-            boxes: (N, 4) int32, top, left, bottom, right of each object in pixels of the *image*;
-            bits: uint8, the masks in their boxes, packed one after the other, each from a byte of its own;
-            starts: (N + 1,) int64, where in `bits` each begins;
-            categories: (N,) uint8; scores: (N,) float32, nan = none;
-            whole: (N,) bool, False for an object of this tile that it may have cut: it is as large as the overlap.
+        arrays: as above.
     """
 
     arrays: Mapping[str, np.ndarray]
