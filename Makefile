@@ -24,16 +24,16 @@ $(VENV)/.core: $(VENV)/.made pyproject.toml .ci/constraints.txt
 	@touch $@
 
 $(VENV)/.lab: $(VENV)/.core
-	$(INSTALL) -e '.[lab]'
+	$(INSTALL) -e '.[lab,explore]'
 	@touch $@
 
 # [lab] too: the fast tests try the widgets without a browser.
 $(VENV)/.dev: $(VENV)/.core
-	$(INSTALL) -e '.[lab,dev]'
+	$(INSTALL) -e '.[lab,explore,dev]'
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.dev
-	$(INSTALL) -e '.[lab,dev,book]'
+	$(INSTALL) -e '.[lab,explore,dev,book]'
 	@touch $@
 
 demo: $(VENV)/.core ## segment a real H&E region and write report.html

@@ -212,7 +212,7 @@ def test_the_command_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none.svs; check the name and the folder"):
         explore.run(tmp_path / "none.svs", None, None, None, False, 0)
     monkeypatch.setitem(sys.modules, "voila.app", None)
-    with pytest.raises(ImportError, match=r"`pano-med explore` needs Voila: pip install 'pano-med\[lab\]'"):
+    with pytest.raises(ImportError, match=r"`pano-med explore` needs Voila: pip install 'pano-med\[explore\]'"):
         explore.run(None, None, None, None, False, 0)
 
 

@@ -21,7 +21,7 @@ from slide_files import write_pyramid
 
 from pano_med.synthetic import he_tile
 
-pytest.importorskip("voila", reason="Voila comes with the [lab] extra")
+pytest.importorskip("voila", reason="Voila comes with the [explore] extra")
 expect = pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra").expect
 
 pytestmark = pytest.mark.browser

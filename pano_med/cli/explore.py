@@ -85,7 +85,7 @@ def _server_class() -> Any:
         from voila.app import Voila
         from voila.voila_identity_provider import VoilaIdentityProvider
     except ImportError as error:
-        raise ImportError("`pano-med explore` needs Voila: pip install 'pano-med[lab]'") from error
+        raise ImportError("`pano-med explore` needs Voila: pip install 'pano-med[explore]'") from error
 
     class Door(VoilaIdentityProvider):
         """The token, or 403; no form to try others in."""
