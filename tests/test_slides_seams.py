@@ -269,15 +269,14 @@ def test_what_segment_slide_leaves_passes(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.slow
 def test_a_real_network_passes_and_a_cut_through_its_map_fails(tmp_path: Path) -> None:
     """He-nano on a painted field; then nuclei that cross a seam are cut in two, as tiles without owners would."""
-    segmenter, field = load_segmenter(device="cpu"), he_tile(3, (1280, 1280), pixel_size_um=0.25)
+    segmenter, field = load_segmenter(device="cpu"), he_tile(3, (2048, 2048), pixel_size_um=0.25)
     path = write_pyramid(tmp_path / "field.tif", field.image, 0.25, levels=2)
     with open_slide(path) as slide:
-        result = segment_slide(slide, segmenter, tmp_path / "out", tile=768, overlap=256)
+        result = segment_slide(slide, segmenter, tmp_path / "out", tile=1024, overlap=256)
         found = certify(result, slide, segmenter, 4)
         assert found.duplicates == 0
-        assert found.straight_band <= found.straight_inside + 0.01
-        assert found.interior_pq - found.band_pq < 0.05
-        seams = seams_of(tuple(result.manifest["grid"]["size"]), 768, 256)
+        assert found.interior_pq - found.band_pq < 0.05  # a hundred nuclei; bench_seams.py has more
+        seams = seams_of(tuple(result.manifest["grid"]["size"]), 1024, 256)
         ids = zarr.open_array(str(tmp_path / "out" / "map.zarr" / "ids" / "0"), mode="r+")
         cut = ids[:]
         for line in seams.rows:
