@@ -4,9 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import tifffile
-
+from pano_med.lessons.a_slide import write_slide
 from pano_med.predict import load_segmenter
 from pano_med.slides import open_slide
 from pano_med.slides.run import segment_slide
@@ -43,8 +41,4 @@ def row(name: str, grid: dict, c) -> dict:
 
 def synthetic(path: Path, side: int) -> Path:
     """A painted slide of `side` x `side` px at 0.25 um, crowded."""
-    image = np.asarray(he_tile(3, (side, side), Knobs(crowding=1.5), pixel_size_um=0.25).image)
-    with tifffile.TiffWriter(path) as tiff:
-        tiff.write(image, tile=(256, 256), photometric="rgb", compression="zlib", resolution=(40000, 40000),
-                   resolutionunit="CENTIMETER")
-    return path
+    return write_slide(path, he_tile(3, (side, side), Knobs(crowding=1.5), pixel_size_um=0.25).image, 0.25)

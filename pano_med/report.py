@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -123,14 +124,26 @@ def page(title: str, parts: Sequence[str]) -> str:
     return PAGE.format(title=escape(title), style=STYLE, body="\n".join(parts))
 
 
-def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], level: int = 2) -> str:
-    """A heading and a table of plain texts, all escaped; nothing where there are no rows."""
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], level: int = 2,
+          links: Sequence[str] = ()) -> str:
+    """A heading and a table of plain texts, all escaped; nothing where there are no rows.
+
+    Args:
+        title: of the heading; "" for none.
+        head: of the columns.
+        rows: a name and its cells.
+        level: of the heading.
+        links: where the name of each row leads, a relative path; none if no name leads anywhere.
+    """
     if not rows:
         return ""
     first = f"<tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in head)}</tr>" if any(head) else ""
+    names = [escape(name) for name, *_ in rows]
+    if links:
+        names = [f'<a href="{quote(link)}">{name}</a>' for link, name in zip(links, names, strict=True)]
     body = "".join(
-        f"<tr><th scope=row>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-        for name, *cells in rows
+        f"<tr><th scope=row>{name}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+        for name, (_, *cells) in zip(names, rows, strict=True)
     )
     heading = f"<h{level}>{escape(title)}</h{level}>" if title else ""
     return f"{heading}<div class=wide><table>{first}{body}</table></div>"
@@ -175,7 +188,7 @@ h1{font-size:1.6rem;line-height:1.25}h2{font-size:1.2rem;margin:2rem 0 .5rem}
 .warn{border-left:.4rem solid #d55e00;background:var(--soft);padding:.6rem .8rem}
 table{border-collapse:collapse;min-width:50%}.wide{overflow-x:auto}
 th,td{text-align:left;vertical-align:top;padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line)}
-td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}th[scope=row]{font-weight:500}
+td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}th[scope=row]{font-weight:500;overflow-wrap:anywhere}
 .frame{border:1px solid var(--line);overflow:auto;max-height:85vh}.frame img{display:block;width:100%;height:auto}
 .frame .plain{display:none}
 #plain:checked~.frame .plain{display:block}#plain:checked~.frame .drawn{display:none}

@@ -139,8 +139,12 @@ def test_the_page_says_what_waits_and_links_what_is_done() -> None:
     assert "http" not in text
 
 
-def test_as_many_workers_as_fit() -> None:
+@pytest.mark.parametrize(("cores", "gib", "workers"), [(8, 64, 8), (8, 13, 4), (8, 2, 1), (1, 64, 1)])
+def test_as_many_workers_as_fit(monkeypatch: pytest.MonkeyPatch, cores: int, gib: int, workers: int) -> None:
     assert 1 <= default_workers() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gib << 18}.get, raising=False)
+    assert default_workers() == workers
 
 
 def test_workers_here_or_a_scheduler_there(tmp_path: Path) -> None:

@@ -145,17 +145,6 @@ def test_folders_that_may_not_be_used(tmp_path: Path) -> None:
     assert segmented(slide, tmp_path, resume=True).done
 
 
-@pytest.mark.parametrize(("text", "sentence"), [
-    ("{", "can't be read .*: it is damaged, or another program's"),
-    ("[1]", "can't be read .*: it is damaged, or another program's"),
-    ('{"format": 99}', "has format 99, this version reads 1: update pano_med"),
-])  # fmt: skip
-def test_a_manifest_that_is_none(tmp_path: Path, text: str, sentence: str) -> None:
-    (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(ValueError, match=f"manifest.json {sentence}"):
-        Result(tmp_path)
-
-
 def test_the_order_of_the_tiles_does_not_change_the_map(tmp_path: Path) -> None:
     slide = PaintedSlide((420, 420), tissue=1)
     forth = segmented(slide, tmp_path / "a")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pano_med.metrics import Interval
 from pano_med.predict import load_segmenter
 from pano_med.slides import open_slide
 from pano_med.slides.run import segment_slide
-from pano_med.slides.seam_certificate import Certificate, judge
+from pano_med.slides.seam_certificate import Certificate, _at_least, _runs_error, judge
 from pano_med.slides.seam_measures import _quality, _runs, _straight, twice
 from pano_med.slides.seam_places import BAND, INSIDE, Place, Seams, all_places, choose
 from pano_med.slides.seams import certify
@@ -105,7 +106,9 @@ def test_a_small_difference_by_chance_is_no_fault() -> None:
     fine = Certificate(0.9, 0.9, even, 0, 0.01, 0.01, even, whole, even, (400, 900), 9, 128)
     assert fine.verdict == "pass"
     assert replace(fine, difference=Interval(0.02, -0.01, 0.05, 0.95, 9, 0.0)).verdict == "pass"
-    assert replace(fine, difference=Interval(0.02, -0.03, 0.07, 0.95, 9, 0.0)).verdict == "fail", "it may be far more"
+    unclear = replace(fine, difference=Interval(0.02, -0.03, 0.07, 0.95, 9, 0.0))  # it may be far more
+    assert unclear.verdict == "fail"
+    assert re.search(r"differ by 0\.02.*, too uncertain to certify: look at more places", unclear.reasons[0])
     assert replace(fine, difference=Interval(0.008, 0.004, 0.012, 0.95, 9, 0.0)).verdict == "pass"
     assert replace(fine, difference=Interval(0.02, 0.01, 0.03, 0.95, 9, 0.0)).verdict == "fail"
 
@@ -288,3 +291,13 @@ def test_a_real_network_passes_and_a_cut_through_its_map_fails(tmp_path: Path) -
     assert planted.verdict == "fail"
     assert any("run straight" in r for r in planted.reasons), planted.reasons
     assert planted.difference.value > found.difference.value + 0.05
+
+
+def test_a_share_of_few_runs_has_a_wide_interval() -> None:
+    """Four runs of 10 px in line with seams, one of them straight; a hundred inside, ten straight."""
+    few = np.array([[10, 40, 4 * 100], [100, 1000, 100 * 100]])
+    error = _runs_error(few)
+    assert error == pytest.approx(np.sqrt(0.25 * 0.75 / 4 + 0.1 * 0.9 / 100))
+    interval = _at_least(Interval(0.15, 0.15, 0.15, 0.95, 1, 0.0), error)
+    assert (interval.low, interval.high) == pytest.approx((0.15 - 1.96 * error, 0.15 + 1.96 * error))
+    assert _at_least(Interval(0.15, -2, 2, 0.95, 9, 0.0), error).low == -2

@@ -117,6 +117,9 @@ def test_a_running_folder_can_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "sentence"), [
     ('{"format": 1, "sli', "can't be read .*: it is damaged, or another program's"),
     ("", "can't be read .*: it is damaged, or another program's"),
+    ("{", "can't be read .*: it is damaged, or another program's"),
+    ("[1]", "can't be read .*: it is damaged, or another program's"),
+    ('{"format": 99}', "has format 99, this version reads 1: update pano_med"),
     ('{"format": 1, "slide": {}}', "can't be read .model, grid, scale, tiles, state is missing.: it is damaged, or"),
 ])  # fmt: skip
 def test_a_damaged_manifest_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:

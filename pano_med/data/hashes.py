@@ -10,6 +10,7 @@ from pano_med.data.cards import Card
 from pano_med.data.items import Item
 from pano_med.data.reading import items
 from pano_med.data.rules import UNKNOWN
+from pano_med.formats import sha256_of
 
 #: Above this many label files (one for each nucleus), an item's labels share one line of the list.
 TOGETHER = 4
@@ -41,12 +42,6 @@ def _lines(item: Item, folder: Path) -> list[tuple[str, str]]:
         joint = hashlib.sha256("".join(digest for _, digest in masks).encode()).hexdigest()
         masks = [(f"{Path(masks[0][0]).parent.as_posix()}/*", joint)]
     return [(item.image.relative_to(folder).as_posix(), sha256_of(item.image)), *masks]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def listed(it: Card) -> dict[str, str] | None:

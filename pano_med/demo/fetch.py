@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -12,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pooch
+
+from pano_med.formats import sha256_of
 
 #: histolytics 0.3.0 (O. Lehtonen and others, BSD-3-Clause). Its code is never installed or run.
 REQUIREMENT = "histolytics==0.3.0"
@@ -90,7 +91,7 @@ def download(folder: Path) -> Path:
     if done.returncode or len(wheels) != 1:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         raise NotFetched(f"pip could not fetch {REQUIREMENT}: {(lines or ['it gave no file'])[-1]}")
-    if _sha256(wheels[0]) != WHEEL_SHA256:
+    if sha256_of(wheels[0]) != WHEEL_SHA256:
         raise NotFetched(f"{wheels[0].name} is not the published file (its sha256 differs), so it was not opened")
     return wheels[0]
 
@@ -114,7 +115,7 @@ def unpack(wheel: Path, folder: Path) -> Path:
 
 
 def _whole(folder: Path) -> bool:
-    return all((folder / name).is_file() and _sha256(folder / name) == digest for name, (_, digest) in FILES.items())
+    return all((folder / name).is_file() and sha256_of(folder / name) == digest for name, (_, digest) in FILES.items())
 
 
 def _settle(fresh: Path, folder: Path) -> None:
@@ -128,5 +129,3 @@ def _settle(fresh: Path, folder: Path) -> None:
             raise
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

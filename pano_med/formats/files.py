@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -87,3 +88,9 @@ def write_png(path: str | Path, array: np.ndarray, pixel_size_um: float | None =
     dpi = {} if pixel_size_um is None else {"dpi": (25400 / pixel_size_um, 25400 / pixel_size_um)}
     with replacing(path) as file:
         Image.fromarray(np.ascontiguousarray(array)).save(file, format="PNG", **dpi)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

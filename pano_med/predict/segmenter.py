@@ -166,7 +166,7 @@ class Segmenter:
 
 
 def piece_of(grid: Grid, index: int, prediction: Prediction, rules: MergeRules) -> Piece:
-    """Fuse one tile and keep what `pano_med.tiles.join` needs; small stuff is judged on the whole image, not here.
+    """Fuse one tile and keep what `pano_med.tiles.join` needs.
 
     Args:
         grid: the tiles.
@@ -174,10 +174,14 @@ def piece_of(grid: Grid, index: int, prediction: Prediction, rules: MergeRules) 
         prediction: of that tile.
         rules: the kind decides the merge: `FusionRules` the fusion of EfficientPS, else the heuristic one.
     """
-    rules = replace(rules, min_stuff_um2=0.0, min_stuff_fraction=0.0)
-    merged = (fuse if isinstance(rules, FusionRules) else merge_heuristic)(prediction, rules).panoptic
     logits = prediction.semantic_logits[: prediction.taxonomy.num_stuff].float().cpu().numpy()
-    return cut_piece(grid, index, logits, merged)
+    return cut_piece(grid, index, logits, merged_tile(prediction, rules))
+
+
+def merged_tile(prediction: Prediction, rules: MergeRules) -> Panoptic:
+    """The map of one tile; small stuff is judged on the whole image, not here. For `rules` see `piece_of`."""
+    rules = replace(rules, min_stuff_um2=0.0, min_stuff_fraction=0.0)
+    return (fuse if isinstance(rules, FusionRules) else merge_heuristic)(prediction, rules).panoptic
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:

@@ -6,10 +6,9 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
+from pano_med import report
 from pano_med.formats import replacing
 
 CSV, PAGE = "cohort.csv", "cohort.html"
@@ -93,11 +92,14 @@ def page(rows: Sequence[Row]) -> str:
         lead += f" {len(failed)} failed; the first table says why."
     if waiting:
         lead += f" {len(waiting)} wait{'s' * (len(waiting) == 1)}: run the same command again with --resume."
-    body = f"<h1>Cohort</h1><p>{lead}</p>"
-    body += _table("Failed", ("slide", "why", "tries"), [(r.slide, r.reason, str(r.tries)) for r in failed])
-    body += _table("Waiting", ("slide",), [(r.slide,) for r in waiting])
     head = ("slide", "nuclei", "tissue, mm²", "nuclei per mm²", "seconds", "tries", "seams")
-    return _PAGE.format(body=body + _table("Done", head, [_done(r) for r in done], [r.folder for r in done]))
+    return report.page("Cohort", (
+        "<style>td{overflow-wrap:break-word}</style>",  # long names may break, numbers may not
+        f"<h1>Cohort</h1><p>{lead}</p>",
+        report.table("Failed", ("slide", "why", "tries"), [(r.slide, r.reason, str(r.tries)) for r in failed]),
+        report.table("Waiting", ("slide",), [(r.slide,) for r in waiting]),
+        report.table("Done", head, [_done(r) for r in done], links=[f"{r.folder}/" for r in done]),
+    ))  # fmt: skip
 
 
 def _done(row: Row) -> tuple[str, ...]:
@@ -106,30 +108,3 @@ def _done(row: Row) -> tuple[str, ...]:
     area = "" if row.tissue_mm2 is None else f"{row.tissue_mm2:,.2f}"
     seconds = "" if row.seconds is None else f"{row.seconds:,.0f}"
     return row.slide, nuclei, area, density, seconds, str(row.tries), row.seams
-
-
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], links: Sequence[str] = ()) -> str:
-    if not rows:
-        return ""
-    first = "".join(f"<th scope=col>{escape(h)}</th>" for h in head)
-    body = ""
-    for i, (name, *cells) in enumerate(rows):
-        label = f'<a href="{quote(links[i])}/">{escape(name)}</a>' if links else escape(name)
-        body += f"<tr><th scope=row>{label}</th>{''.join(f'<td>{escape(c)}</td>' for c in cells)}</tr>\n"
-    return f"<h2>{title}</h2><div class=wide><table><tr>{first}</tr>\n{body}</table></div>"
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<title>Cohort</title><style>
-:root{{color-scheme:light dark}}
-body{{margin:0 auto;max-width:70rem;padding:0 1rem 3rem;font:1.05rem/1.5 system-ui,sans-serif}}
-.ban{{margin:0 -1rem;padding:.6rem 1rem;background:#8a1c1c;color:#fff;font-weight:700;text-align:center}}
-h1{{font-size:1.6rem}}h2{{font-size:1.2rem;margin:2rem 0 .5rem}}.wide{{overflow-x:auto}}
-table{{border-collapse:collapse}}th,td{{text-align:left;vertical-align:top;padding:.35rem .9rem .35rem 0;
- border-bottom:1px solid #8888}}th[scope=row]{{font-weight:500;overflow-wrap:anywhere;min-width:12rem}}
-th[scope=col]{{white-space:nowrap}}
-td{{font-variant-numeric:tabular-nums}}
-</style></head><body><p class=ban role=note>Not for diagnosis. Research and teaching only.</p>
-<main>{body}</main></body></html>
-"""

@@ -22,7 +22,7 @@ from pano_med.slides.reader import Slide
 from pano_med.slides.source import SlideReadError
 from pano_med.slides.store import ARRAYS, MAP, MapWriter
 from pano_med.slides.tissue import tissue_mask
-from pano_med.tiles import NOBODY, TAKEN, Grid, Piece
+from pano_med.tiles import NOBODY, Grid, Piece, claim
 from pano_med.types import Taxonomy
 
 #: Side of a tile and overlap of neighbours in pixels of the map: small, so that an answer comes soon.
@@ -202,11 +202,10 @@ class LiveMap:
         rows: list[dict[str, Any]] = []
         for i in np.flatnonzero(found["whole"]).tolist():
             top, left, bottom, right = found["boxes"][i].tolist()
-            at, mask = tile.inside((top, bottom), (left, right)), piece.mask(i)
-            free = mask & (ids[at] == 0)
-            if np.count_nonzero(free) > (1 - TAKEN) * np.count_nonzero(mask):
-                number, category = len(self._rows) + len(rows) + 1, int(found["categories"][i])
-                ids[at][free], classes[at][free] = number, category
+            at, number = tile.inside((top, bottom), (left, right)), len(self._rows) + len(rows) + 1
+            free, category = claim(ids[at], piece.mask(i), number), int(found["categories"][i])
+            if free is not None:
+                classes[at][free] = category
                 rows.append(self._row(number, category, float(found["scores"][i]), free, (top, left)))
         with self._lock:
             self._writer.write(tile.rows, tile.columns, ids=ids, classes=classes)

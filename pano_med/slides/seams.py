@@ -13,13 +13,12 @@ Beside PQ: boundaries that run straight along a seam or a tile's edge (a cut nuc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pano_med.fusion import FusionRules, fuse, merge_heuristic
+from pano_med.predict.segmenter import merged_tile
 from pano_med.slides.begin import Map
 from pano_med.slides.reader import Slide
 from pano_med.slides.seam_certificate import FILE, Certificate, judge
@@ -96,9 +95,7 @@ def shifted_tile(place: Place, slide: Slide, segmenter: Any) -> Panoptic:
     """What a tile of its own says of a place, read as `segment_slide` reads tiles and fused by the same rules."""
     mpp = segmenter.loaded.model_mpp
     image = Map.of(slide, mpp).read(slide, place.rows, place.columns)
-    rules = replace(segmenter.rules, min_stuff_um2=0.0, min_stuff_fraction=0.0)
-    merge = fuse if isinstance(rules, FusionRules) else merge_heuristic
-    return merge(segmenter.predict(image, mpp), rules).panoptic
+    return merged_tile(segmenter.predict(image, mpp), segmenter.rules)
 
 
 def stitched_part(result: Result, window: tuple[slice, slice]) -> Panoptic:

@@ -16,7 +16,7 @@ tiles that follow; what it needs of earlier tiles is little, so nobody holds a w
 """
 
 from pano_med.tiles.grid import Grid, Span, Tile, taper
-from pano_med.tiles.joining import TAKEN, Joined, join
+from pano_med.tiles.joining import Joined, claim, join
 from pano_med.tiles.piece import NOBODY, Piece, cut_piece
 
-__all__ = ["NOBODY", "TAKEN", "Grid", "Joined", "Piece", "Span", "Tile", "cut_piece", "join", "taper"]
+__all__ = ["NOBODY", "Grid", "Joined", "Piece", "Span", "Tile", "claim", "cut_piece", "join", "taper"]

@@ -71,13 +71,29 @@ def _place(canvas: np.ndarray, tile: Tile, piece: Piece, first: int) -> np.ndarr
     count = 0
     for i in np.flatnonzero(piece.arrays["whole"]):
         top, left, bottom, right = piece.arrays["boxes"][i].tolist()
-        mask, place = piece.mask(int(i)), canvas[tile.inside((top, bottom), (left, right))]
-        free = mask & (place == 0)
-        if np.count_nonzero(free) > (1 - TAKEN) * np.count_nonzero(mask):
+        free = claim(canvas[tile.inside((top, bottom), (left, right))], piece.mask(int(i)), first + count)
+        if free is not None:
             numbers[i] = first + count
-            place[free] = numbers[i]
             count += 1
     return numbers
+
+
+def claim(place: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray | None:
+    """Draw an object into its box of a map where nothing lies yet, unless most of it is taken.
+
+    Args:
+        place: (h, w) ids of the box, 0 = free; drawn into.
+        mask: (h, w) bool, the object.
+        number: its id.
+
+    Returns:
+        (h, w) bool: the pixels that it got; None where it was dropped and nothing was drawn.
+    """
+    free: np.ndarray = mask & (place == 0)
+    if np.count_nonzero(free) <= (1 - TAKEN) * np.count_nonzero(mask):
+        return None
+    place[free] = number
+    return free
 
 
 def _winner(grid: Grid, index: int, pieces: Mapping[int, Piece]) -> np.ndarray:

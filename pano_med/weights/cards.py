@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pano_med.formats import sha256_of
 
 #: Folder of the weights that ship with the package.
 HOME = Path(__file__).parent
@@ -50,13 +51,7 @@ def check_file(path: Path, card: Mapping[str, Any]) -> None:
     if size != card["bytes"]:
         raise ValueError(f"{path} has {size} bytes, its card says {card['bytes']}: the file is truncated or was "
                          "replaced; install or download it again")
-    found = sha256(path)
+    found = sha256_of(path)
     if found != card["sha256"]:
         raise ValueError(f"{path} has the hash {found[:12]}, its card says {card['sha256'][:12]}: the file is damaged "
                          "or was changed; install or download it again")
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pano_med import models
+from pano_med.formats import sha256_of
 from pano_med.types import Taxonomy
-from pano_med.weights.cards import FORMAT, HOME, check_card, check_file, read_card, sha256, shipped
+from pano_med.weights.cards import FORMAT, HOME, check_card, check_file, read_card, shipped
 
 #: The weights that are used where nobody names any.
 DEFAULT = "he-nano"
@@ -77,7 +78,7 @@ def save(model: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
         save_file(tensors, part, {_HEADER: json.dumps(head)})
         part.chmod(0o644)
         _settle(part, path)
-        facts = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        facts = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         part.write_text(json.dumps({**head, **facts}, indent=1) + "\n", encoding="utf-8")
         _settle(part, path.with_suffix(".json"))
     except (OSError, SafetensorError) as error:

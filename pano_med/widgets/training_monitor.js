@@ -2,7 +2,7 @@
 async function render({ model, el: host }) {
   const { el } = pano;
   const f = pano.frame(model, host, "training"), looks = model.get("looks");
-  const NS = "http://www.w3.org/2000/svg";
+  const NS = Object.assign(document.createElement("div"), { innerHTML: "<svg/>" }).firstChild.namespaceURI;
   const svg = (tag, attributes = {}, ...children) => {
     const node = document.createElementNS(NS, tag);
     for (const [name, value] of Object.entries(attributes)) if (value !== undefined) node.setAttribute(name, value);
