@@ -1,4 +1,4 @@
-# make demo | lab | test | test-all | notebooks | fusion-lab | book | bench | lint | clean.
+# make demo | lab | test | test-all | notebooks | fusion-lab | book | bench | ablations | lint | clean.
 # Each target makes .venv and installs what it needs, once.
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all notebooks fusion-lab book bench lint clean
+.PHONY: help demo lab test test-all notebooks fusion-lab book bench ablations lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ book: $(VENV)/.all ## lessons with their pictures, guides and reference as one s
 
 bench: $(VENV)/.dev ## measure against other implementations, write docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py
+
+ablations: $(VENV)/.dev ## train every arm with two seeds (hours; Ctrl-C, then again, goes on): runs/ablations/ablations.md
+	$(BIN)/python benchmarks/ablations.py --out runs/ablations
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -23,13 +23,13 @@ OUT = ROOT / "build" / "executed"
 STUB = "NotImplementedError"
 
 
-def executed(path: Path, out: Path = OUT, cell_timeout: int = 120) -> Path:
+def executed(path: Path, out: Path = OUT, cell_timeout: int = 900) -> Path:
     """Runs a notebook in this Python, or finds it run already.
 
     Args:
         path: A notebook under `notebooks/`; it is not changed.
         out: Where executed notebooks are kept.
-        cell_timeout: Seconds that one cell may take.
+        cell_timeout: Seconds that one cell may take; a lesson that trains waits for two minutes on a quiet machine.
 
     Returns:
         The executed copy. Its metadata hold `pano_med.seconds`, how long all cells took together.

@@ -106,7 +106,8 @@ class Report:
         s = self.summary
         total = sum(s.counts.values())
         things = [(n, f"{k:,}", percent(k, total), number(s.per_mm2(k), 0)) for n, k in s.counts.items() if k]
-        things.append(("all", f"{total:,}", percent(total, total), number(s.per_mm2(total), 0)))
+        if len(s.counts) > 1 or not things:
+            things.append(("all", f"{total:,}", percent(total, total), number(s.per_mm2(total), 0)))
         stuff = [(name, number(mm2, 3), f"{100 * share:.0f} %") for name, mm2, share in s.areas()]
         head = ("nuclei", "count", "share", "per mm² of tissue")
         return table("Nuclei", head, things) + table("Tissue", ("tissue", "mm²", "share of image"), stuff)

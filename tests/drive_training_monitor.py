@@ -31,3 +31,19 @@ def drive_training_monitor(notebook: Notebook, widget: Any) -> None:
     expect(widget.get_by_role("region", name="losses")).to_contain_text("whole loss")
     expect(widget.get_by_role("region", name="validations (PQ)")).to_contain_text("0.")
     page.keyboard.press("Enter")
+
+
+def drive_ended_training(notebook: Notebook, widget: Any) -> None:
+    """A run that has ended, as in a lesson: the curves are there, lines can be hidden, the tables opened."""
+    expect(widget.locator(".pano-training")).to_have_attribute("data-phase", "ended", timeout=60_000)
+    expect(widget.locator("svg [data-line=loss]")).to_have_count(1)
+    expect(widget.locator("svg [data-line=mask]")).to_have_count(1)
+    widget.get_by_label("parts of the loss").uncheck()
+    expect(widget.locator("svg [data-line=mask]")).to_have_count(0)
+    widget.get_by_label("parts of the loss").check()
+    expect(widget.get_by_role("button", name="End the run after this step")).to_be_disabled()
+    summary = widget.locator("summary")
+    summary.focus()
+    notebook.page.keyboard.press("Enter")
+    expect(widget.get_by_role("region", name="losses")).to_contain_text("whole loss")
+    notebook.page.keyboard.press("Enter")

@@ -12,6 +12,9 @@ from build import Lesson, has, notebook
 
 #: Lesson 00 is an opening; every other has at least four exercises.
 FEWEST = {0: 2}
+#: Seconds that a lesson may take on two cores; 05 trains in front of the student.
+LIMIT = 120
+LONGER = {"05_training_on_gpu": 480}
 ENDINGS = ("Summary", "Where to go next", "Sources")
 
 

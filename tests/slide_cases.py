@@ -180,7 +180,7 @@ class PerfectPredictor:
         from pano_med.fusion import FusionRules  # loads torch, which tests of painted slides alone do without
 
         self.rules = FusionRules(nms=1.0)  # square boxes of small neighbours overlap
-        self.model = SimpleNamespace(taxonomy=painted.taxonomy)
+        self.model, self.taxonomy = SimpleNamespace(taxonomy=painted.taxonomy), painted.taxonomy
         mpp = float(model_mpp or painted.mpp)
         meta = {"name": "perfect", "sha256": "0" * 64, "model_mpp": mpp, "score": 0.5, "nucleus_um": 7.0,
                 "config": {"name": "efficientps"}}

@@ -92,7 +92,10 @@ def test_no_group_on_both_sides(sets: dict[str, list[Sample]]) -> None:
     train, validation = data.split(s for name in TRAINING for s in sets[name])
     shared = {(s.source, s.group) for s in train} & {(s.source, s.group) for s in validation}
     assert {source for source, _ in shared} == {n for n in TRAINING if data.written_split(n).same_slide}
-    assert len(train) + len(validation) == 141 + 39 + 14
+    assert len(train) + len(validation) == 141 + 39 + 14 - 4
+    left_out = data.written_split("tnbc_breast_nuclei").left_out
+    assert len(left_out) == 4
+    assert not left_out & {s.name for s in (*train, *validation)}
     held_out = {n: np.mean([s.source == n for s in validation]) * len(validation) / len(sets[n]) for n in TRAINING}
     assert 0.2 <= held_out["dsb2018_tissue"] <= 0.25
     assert 0.35 <= held_out["tnbc_breast_nuclei"] <= 0.4

@@ -48,6 +48,7 @@ BESIDE = {
     ("slides", "report"),
     ("training", "data"),
     ("training", "transforms"),
+    ("training", "weights"),
 }
 #: Rooms that people may use without torch.
 LIGHT = ("types", "formats", "pictures", "metrics", "lessons", "check", "widgets")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lesson_rules import bare_images
+from lesson_rules import LIMIT, LONGER, bare_images
 from nbformat import NotebookNode
 
 from execute import executed
@@ -17,8 +17,6 @@ pytestmark = [pytest.mark.notebook]
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 STUDENT = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 INSTRUCTOR = sorted(NOTEBOOKS.glob("instructor/[0-9]*.ipynb"))
-#: Seconds that a lesson may take on two cores.
-LIMIT = 120
 
 each_student = pytest.mark.parametrize("path", STUDENT, ids=lambda p: p.stem)
 each_instructor = pytest.mark.parametrize("path", INSTRUCTOR, ids=lambda p: p.stem)
@@ -41,7 +39,7 @@ def test_the_instructors_notebook_runs_to_its_end_in_time(path: Path, capsys: py
     with capsys.disabled():
         print(f"  {seconds:.0f} s", end="")
     assert [cell.source for cell, output in _outputs(made) if output.output_type == "error"] == []
-    assert seconds <= LIMIT
+    assert seconds <= LONGER.get(path.stem, LIMIT)
 
 
 @each_instructor

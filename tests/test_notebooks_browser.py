@@ -16,6 +16,7 @@ from drive_lens import drive_lens  # noqa: E402
 from drive_quiz import drive_quiz  # noqa: E402
 from drive_separation import drive_separation  # noqa: E402
 from drive_slide_viewer import drive_lesson  # noqa: E402
+from drive_training_monitor import drive_ended_training  # noqa: E402
 from drive_upload import drive_upload  # noqa: E402
 from drive_viewer import drive_viewer  # noqa: E402
 
@@ -30,6 +31,7 @@ DRIVERS: dict[str, Callable[[Notebook, Any], None]] = {
     "SeparationLab": drive_separation,
     "SlideViewer": drive_lesson,
     "StuffThingsQuiz": drive_quiz,
+    "TrainingMonitor": drive_ended_training,
 }
 #: Their steps begin at the widget's frame, the others' at the output that holds it.
 FRAMED = {"PanopticViewer", "StuffThingsQuiz"}
@@ -48,7 +50,7 @@ def test_the_lessons_use_every_widget() -> None:
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_student_works_through_the_lesson(lab: Lab, path: Path) -> None:
     with lab.open(path) as notebook:
-        notebook.run_all(allow=["NotImplementedError"])
+        notebook.run_all(allow=["NotImplementedError"], timeout=600)
         notebook.check_clean()
         driven = set()
         for name, widget in notebook.widgets():

@@ -55,8 +55,9 @@ class Seer:
         return Prediction(logits + self.spoil, found, HE_CORE)
 
 
-def segmenter(name: str = "efficientps", meta: dict | None = None, **kwargs) -> Segmenter:
-    return Segmenter(LoadedWeights(Seer(**kwargs), {"model_mpp": MPP, "config": {"name": name}, **(meta or {})}), "cpu")
+def segmenter(name: str = "efficientps", meta: dict | None = None, types: bool = False, **kwargs) -> Segmenter:
+    meta = {"model_mpp": MPP, "config": {"name": name}, **(meta or {})}
+    return Segmenter(LoadedWeights(Seer(**kwargs), meta), "cpu", types=types)
 
 
 def painted(size: tuple[int, int], side: int = 12, step: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +73,7 @@ def painted(size: tuple[int, int], side: int = 12, step: int = 40, seed: int = 0
 
 
 def channels_of(panoptic: Panoptic) -> np.ndarray:
-    table = {s.id: 1 + HE_CORE.channel(s.category_id) for s in panoptic.segments}
+    table = {s.id: 1 + panoptic.taxonomy.channel(s.category_id) for s in panoptic.segments}
     return panoptic.lookup(table) - 1
 
 

@@ -29,7 +29,8 @@ def live_map(slide: PaintedSlide, **options: Any) -> LiveMap:
     """A map that a perfect predictor makes."""
     network = PerfectPredictor(slide, **options)
     mpp = network.loaded.model_mpp
-    return LiveMap(slide, slide.taxonomy, mpp, lambda g, i, x: piece_of(g, i, network.predict(x, mpp), network.rules))
+    rest = network.rules, network.taxonomy
+    return LiveMap(slide, slide.taxonomy, mpp, lambda g, i, x: piece_of(g, i, network.predict(x, mpp), *rest))
 
 
 def test_the_finished_map_is_the_truth() -> None:
@@ -168,7 +169,7 @@ class Network:
     def __init__(self, slide: PaintedSlide) -> None:
         perfect = PerfectPredictor(slide)
         self.predict, self.rules = perfect.predict, perfect.rules
-        self.model, self.loaded = perfect.model, perfect.loaded
+        self.taxonomy, self.loaded = perfect.taxonomy, perfect.loaded
 
 
 def test_the_page_opens_slides_and_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,10 +211,10 @@ def test_a_network_that_cannot_be_loaded_is_said(tmp_path: Path, monkeypatch: py
 
 def test_the_command_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none.svs; check the name and the folder"):
-        explore.run(tmp_path / "none.svs", None, None, None, False, 0)
+        explore.run(tmp_path / "none.svs", None, None, False, None, False, 0)
     monkeypatch.setitem(sys.modules, "voila.app", None)
     with pytest.raises(ImportError, match=r"`pano-med explore` needs Voila: pip install 'pano-med\[explore\]'"):
-        explore.run(None, None, None, None, False, 0)
+        explore.run(None, None, None, False, None, False, 0)
 
 
 def test_a_result_is_shown_over_its_own_slide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

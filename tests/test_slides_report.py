@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pano_med.slides.neighbours import neighbourhood
 from pano_med.slides.report import Figures, html, write_report
 from pano_med.slides.store import Result
 from pano_med.slides.worst import FEWEST, picture, tile_box, worst_tiles
-from pano_med.types import HE_CORE, OKABE_ITO, Category, Taxonomy
+from pano_med.types import DEMONSTRATION, HE_CORE
 
 EVIL = "<img src=x onerror=alert(1)>.svs"
 SEAMS = {"verdict": "pass", "reasons": [], "band_pq": 0.912, "interior_pq": 0.915, "difference": 0.003, "duplicates": 0,
@@ -27,7 +28,7 @@ SEAMS = {"verdict": "pass", "reasons": [], "band_pq": 0.912, "interior_pq": 0.91
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return write_result(tmp_path_factory.mktemp("slide"), *painted())
+    return write_result(tmp_path_factory.mktemp("slide"), *painted(), replace(HE_CORE, note=DEMONSTRATION))
 
 
 def cells(text: str) -> dict[str, list[str]]:
@@ -67,12 +68,18 @@ def test_counts_densities_and_areas_add_up(result):
     assert figures.per_mm2(0) == 0
     places = [text.index(part) for part in ("<h2>Nuclei", "<h2>Demonstration: types of nuclei", "<h3>Types")]
     assert places == sorted(places)
+    assert text.count(DEMONSTRATION) == 1
+
+
+def test_validated_types_are_no_demonstration(tmp_path):
+    text = html(write_result(tmp_path / "r", *painted(96)))
+    assert "<h2>Types of nuclei</h2>" in text
+    assert "emonstration" not in text
 
 
 def test_plain_nuclei_have_no_demonstration(tmp_path):
-    plain = Taxonomy("plain", (*HE_CORE.stuff, Category(7, "nucleus", True, OKABE_ITO["yellow"])))
     ids, classes = painted(96)
-    text = html(write_result(tmp_path / "r", ids, np.where(ids > 0, 7, classes).astype(np.uint8), plain))
+    text = html(write_result(tmp_path / "r", ids, np.where(ids > 0, 7, classes).astype(np.uint8), HE_CORE.plain()))
     assert "Demonstration" not in text
     assert "neoplastic" not in text
 

@@ -1,6 +1,7 @@
 """SlideViewer in JupyterLab: used as a person uses it, opened again without a kernel, names that look like HTML."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from lab import Lab
 from slide_files import write_pyramid
 from slide_results import painted, write_result
+
+from pano_med.types import DEMONSTRATION, HE_CORE
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright comes with the [dev] extra").expect
 
@@ -30,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A result and its slide, whose nuclei are dark exactly where the map says so."""
     folder = tmp_path_factory.mktemp("slide")
     ids, classes = painted()
-    write_result(folder / "result", ids, classes)
+    write_result(folder / "result", ids, classes, replace(HE_CORE, note=DEMONSTRATION))
     looks = np.array([(244, 244, 244), (230, 180, 205), (60, 30, 110)])
     picture = looks[np.where(ids > 0, 2, classes > 1)].astype(np.uint8).repeat(2, 0).repeat(2, 1)
     return folder / "result", write_pyramid(folder / "slide.tif", picture, 0.25)

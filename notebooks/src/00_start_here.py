@@ -78,8 +78,8 @@ for warning in result.warnings:
 count.reveal(len(panoptic.things))
 
 # %% [markdown]
-# Walk over it: point, click, or use the arrow keys, `+` and `-`. Each nucleus has a line around it; each kind of
-# nucleus has its own dashes.
+# Walk over it: point, click, or use the arrow keys, `+` and `-`. Each nucleus has a line around it. What kind of cell
+# it belongs to, the program keeps to itself: nobody has checked its guesses on other patients. Lesson 06 looks at them.
 
 # %%
 PanopticViewer(used.array, panoptic)

@@ -305,8 +305,10 @@ print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; read back, every pixel the s
 # %% [markdown]
 # ## Tumour or inflammatory? How far to trust the classes
 #
-# All that the network knows of classes comes from **one patient**, whose labels were drawn **by a model**. The table
-# says how far two models agree on rows that ours never saw. It does not say what is true.
+# All that the network knows of classes comes from **one patient**, whose labels were drawn **by a model**. So pano-med
+# shows plain nuclei unless you ask for types (`load_segmenter(types=True)`, `--types`) and then calls them a
+# demonstration. `fuse`, used above, keeps them. The table says how far two models agree on rows that ours never saw. It
+# does not say what is true.
 
 # %%
 same = Guess("Of 100 found nuclei that are labelled inflammatory, how many are called so?", low=0, high=100, step=1)

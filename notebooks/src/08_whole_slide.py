@@ -288,7 +288,8 @@ print(sorted(p.name for p in out.iterdir()))
 SlideViewer(result, slide)
 
 # %% [markdown]
-# Types of nuclei rest on one patient; the viewer therefore shows plain nuclei until you ask for types.
+# Types of nuclei rest on one patient, so the map has plain nuclei. `load_segmenter(types=True)` gives a map with types,
+# and each of its files calls them a demonstration.
 #
 # ## Are the seams good? Certify, don't look
 #

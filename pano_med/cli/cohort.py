@@ -14,7 +14,7 @@ from pano_med.slides.cohort_rows import DONE, FAILED, PAGE, Row
 
 
 def run(folder: Path, out: Path, scheduler: str | None, workers: int | None, resume: bool, places: int,
-        mpp: float | None, weights: str | None, device: str | None, quiet: bool) -> int:
+        types: bool, mpp: float | None, weights: str | None, device: str | None, quiet: bool) -> int:
     """Do it; the exit code is 1 where a slide failed."""
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("--workers starts processes on this machine, --scheduler uses those of a cluster: "
@@ -22,7 +22,7 @@ def run(folder: Path, out: Path, scheduler: str | None, workers: int | None, res
     slides = [p for p in find_slides(folder) if out.resolve() not in p.resolve().parents]
     if not slides:  # results are told from slides by lying in --out
         raise ValueError(f"all slides of {folder} lie in {out} itself; choose a folder of its own for --out")
-    todo = jobs(slides, out, mpp=mpp, weights=weights, device=device, places=places)
+    todo = jobs(slides, out, mpp=mpp, weights=weights, device=device, places=places, types=types)
     bar = Progress(TextColumn("slides"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                    disable=quiet or not sys.stderr.isatty())
     done = 0

@@ -13,6 +13,7 @@ from pano_med.cli.app import app
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if needed.")]
 Weights = Annotated[str | None, typer.Option(help="Shipped weights by name, or your own .safetensors; default: ours.")]
 Device = Annotated[str | None, typer.Option(help="cpu, or any device name that torch knows; default: the fastest.")]
+Types = Annotated[bool, typer.Option("--types", help="Tell types of nuclei, too; they are a demonstration.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, for scripts.")]
 
@@ -28,12 +29,13 @@ def demo(
     out: Out = Path("demo_out"),
     weights: Weights = None,
     device: Device = None,
+    types: Types = False,
     offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing; use what is on this machine.")] = False,
 ) -> None:
     """Segment a real H&E region, show the figures and write report.html for your browser."""
     from pano_med.cli.demo import run
 
-    run(out, weights, device, offline)
+    run(out, weights, device, types, offline)
 
 
 @app.command()
@@ -46,6 +48,7 @@ def segment(
     ] = None,
     weights: Weights = None,
     device: Device = None,
+    types: Types = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -57,7 +60,7 @@ def segment(
     """
     from pano_med.cli.segment import run
 
-    raise typer.Exit(run(images, out, mpp, weights, device, json, quiet))
+    raise typer.Exit(run(images, out, mpp, weights, device, types, json, quiet))
 
 
 @app.command()
@@ -98,6 +101,11 @@ def train(
     tiles: Annotated[int, typer.Option(min=0, help="Synthetic tiles.")] = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops per step.")] = 4,
     crop_size: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 256,
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="Pixel size in um that the network works at; default: 0.25, or a data set's own.",
+                     callback=_positive),
+    ] = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate.", callback=_positive)] = 7e-4,
     accumulate: Annotated[int, typer.Option(min=1, help="Forward passes per step, for larger batches.")] = 1,
     precision: Annotated[str, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.")] = "auto",
@@ -116,6 +124,7 @@ def train(
         "minutes": minutes,
         "batch_size": batch_size,
         "crop_size": crop_size,
+        **({"model_mpp": mpp} if mpp else {}),
         "lr": lr,
         "accumulate": accumulate,
         "precision": precision,
@@ -170,12 +179,13 @@ def cohort(
     ] = None,
     weights: Weights = None,
     device: Device = None,
+    types: Types = False,
     quiet: Quiet = False,
 ) -> None:
     """Segment every slide of a folder, on this machine or on a cluster; one that fails does not stop the others."""
     from pano_med.cli.cohort import run
 
-    raise typer.Exit(run(folder, out, scheduler, workers, resume, places, mpp, weights, device, quiet))
+    raise typer.Exit(run(folder, out, scheduler, workers, resume, places, types, mpp, weights, device, quiet))
 
 
 @app.command()
@@ -188,13 +198,14 @@ def explore(
         float | None, typer.Option(help="Micrometres per pixel of the slide; default: the file's.", callback=_positive)
     ] = None,
     device: Device = None,
+    types: Types = False,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in your browser.")] = True,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 = any free one.")] = 0,
 ) -> None:
     """Look at a slide as a page in your browser; nuclei are found where you look. The page is for this machine only."""
     from pano_med.cli.explore import run
 
-    raise typer.Exit(run(slide, weights, device, mpp, browser, port))
+    raise typer.Exit(run(slide, weights, device, types, mpp, browser, port))
 
 
 @app.command()
@@ -240,6 +251,7 @@ def slide(
     ] = None,
     weights: Weights = None,
     device: Device = None,
+    types: Types = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished result in --out.")] = False,
     region: Annotated[
         tuple[int, int, int, int] | None,
@@ -254,4 +266,15 @@ def slide(
     """
     from pano_med.cli.slide import run
 
-    raise typer.Exit(run(slide, out, mpp, weights, device, resume, region, json, quiet))
+    raise typer.Exit(run(slide, out, mpp, weights, device, resume, types, region, json, quiet))
+
+
+@app.command()
+def bundle(
+    weights: Annotated[str, typer.Argument(help="Shipped weights by name, or your own .safetensors.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the bundle; new or empty.")],
+) -> None:
+    """Write weights as a MONAI bundle, which `python -m monai.bundle run` loads and runs."""
+    from pano_med.predict.bundle import write_bundle
+
+    print(write_bundle(weights, out))

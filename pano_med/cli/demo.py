@@ -15,11 +15,11 @@ from pano_med.outputs import Summary
 from pano_med.predict import load_segmenter
 
 
-def run(out: Path, weights: str | None, device: str | None, offline: bool) -> None:
+def run(out: Path, weights: str | None, device: str | None, types: bool, offline: bool) -> None:
     """Do it all."""
     start = time.perf_counter()
     make_folder(out)
-    segmenter = load_segmenter(*[weights] if weights else [], device=device)
+    segmenter = load_segmenter(*[weights] if weights else [], device=device, types=types)
     region = _region(offline)
     with Console(stderr=True).status(f"segmenting {region.name} ..."):
         shown = show(region, segmenter, out)
@@ -55,7 +55,9 @@ def _print(region: Region, shown: Shown) -> None:
 
 def _nuclei(summary: Summary) -> Table:
     table = Table("nuclei", "count", "per mm2 of tissue", box=None, padding=(0, 2, 0, 0))
-    rows = [*((k, n) for k, n in summary.counts.items() if n), ("all", sum(summary.counts.values()))]
+    rows = [(k, n) for k, n in summary.counts.items() if n]
+    if len(summary.counts) > 1 or not rows:
+        rows.append(("all", sum(summary.counts.values())))
     for name, count in rows:
         density = summary.per_mm2(count)
         table.add_row(name, f"{count:,}", "unknown" if density is None else f"{density:,.0f}")
@@ -71,8 +73,9 @@ def _tissue(summary: Summary) -> Table:
 
 def _words(quality: Quality) -> str:
     pq, sq, rq = quality.nuclei
+    kinds = "" if quality.typed is None else f", mean PQ by kind {quality.typed:.3f}"
     return (
         f"On rows that training never saw (same slide, {quality.labelled} labelled nuclei): "
-        f"nuclei PQ {pq:.3f} (SQ {sq:.3f}, RQ {rq:.3f}), mean PQ by kind {quality.typed:.3f}; "
+        f"nuclei PQ {pq:.3f} (SQ {sq:.3f}, RQ {rq:.3f}){kinds}; "
         "the labels were drawn by another network"
     )

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pano_med.cli.app import one_line, say
 from pano_med.formats import read_coco, replacing
 from pano_med.metrics import PQCounts, Report
 from pano_med.metrics import evaluate as score
-from pano_med.metrics.overlap import check_taxonomies
+from pano_med.metrics.overlap import alike, check_taxonomies
 from pano_med.training.torchscores import torch_scores
 from pano_med.types import Panoptic
 
@@ -67,13 +68,14 @@ class Pairs:
     truth: dict[str, tuple[Path, Path]]
     prediction: dict[str, tuple[Path, Path]]
     failed: list[str] = field(default_factory=list)
+    plain: bool = False
 
     def __iter__(self) -> Iterator[tuple[str, Panoptic, Panoptic]]:
         for name in sorted(self.truth):
             try:
                 if name not in self.prediction:
                     raise FileNotFoundError("there is no prediction of this name")
-                pair = read_coco(*self.truth[name]), read_coco(*self.prediction[name])
+                pair = self.read(name)
                 check_taxonomies(pair[0].taxonomy, pair[1].taxonomy)
                 if pair[0].size != pair[1].size:
                     raise ValueError(f"truth is {pair[0].size}, prediction {pair[1].size} (rows, columns)")
@@ -86,7 +88,15 @@ class Pairs:
     def again(self) -> Iterator[tuple[str, Panoptic, Panoptic]]:
         """The pairs that were read well, once more."""
         for name in sorted(set(self.truth) - set(self.failed)):
-            yield name, read_coco(*self.truth[name]), read_coco(*self.prediction[name])
+            yield name, *self.read(name)
+
+    def read(self, name: str) -> tuple[Panoptic, Panoptic]:
+        """Truth and prediction; the types of the truth are left out where the prediction has none."""
+        truth, prediction = read_coco(*self.truth[name]), read_coco(*self.prediction[name])
+        spoken = truth.taxonomy, prediction.taxonomy
+        if not alike(*spoken) and alike(spoken[0].plain(), spoken[1]):
+            self.plain, truth = True, truth.plain()
+        return truth, prediction
 
 
 def run(truth: Path, prediction: Path, out: Path | None, known: list[str], groups: Path | None, quiet: bool) -> int:
@@ -95,8 +105,10 @@ def run(truth: Path, prediction: Path, out: Path | None, known: list[str], group
     strangers = sorted(set(pairs.prediction) - set(pairs.truth))
     if strangers:
         say(f"{len(strangers)} predictions have no truth and are not scored: {', '.join(strangers[:5])}")
-    report = score(pairs, groups=_groups(groups), known=_categories(known, pairs.truth))
+    report = score(pairs, groups=_groups(groups), known=_categories(known, pairs))
     others = torch_scores(pairs.again())
+    if pairs.plain:
+        say("note: the predictions have no types of things, so those of the truth are left out too")
     if not quiet:
         _show(report, others)
     if out:
@@ -109,10 +121,14 @@ def run(truth: Path, prediction: Path, out: Path | None, known: list[str], group
     return int(bool(pairs.failed))
 
 
-def _categories(names: list[str], truth: dict[str, tuple[Path, Path]]) -> set[int] | None:
+def _categories(names: list[str], pairs: Pairs) -> set[int] | None:
     if not names:
         return None
-    taxonomy = read_coco(*next(iter(truth.values()))).taxonomy
+    taxonomy = read_coco(*next(iter(pairs.truth.values()))).taxonomy
+    for name in pairs.truth:
+        with suppress(KeyError, OSError, ValueError):  # of a pair that fails, `Pairs` tells
+            taxonomy = pairs.read(name)[0].taxonomy
+            break
     return {taxonomy[name].id for name in names}
 
 

@@ -44,8 +44,8 @@ _OPTIONS = [
 _CELL = "from pano_med.cli.explore_page import show\nshow({})"
 
 
-def run(slide: Path | None, weights: str | None, device: str | None, mpp: float | None, browser: bool,
-        port: int) -> int:
+def run(slide: Path | None, weights: str | None, device: str | None, types: bool, mpp: float | None,
+        browser: bool, port: int) -> int:
     """Serve the page until Ctrl-C.
 
     Raises:
@@ -57,7 +57,7 @@ def run(slide: Path | None, weights: str | None, device: str | None, mpp: float 
     server = _server_class()
     logging.getLogger("tornado.general").setLevel(logging.ERROR)  # Voila's own settings make it complain
     start = Path.cwd() if slide is None else slide.resolve().parent
-    asked = {"start": str(start), "weights": _absolute(weights), "device": device, "mpp": mpp,
+    asked = {"start": str(start), "weights": _absolute(weights), "device": device, "types": types, "mpp": mpp,
              "slide": None if slide is None else str(slide.resolve())}  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="pano-med-", ignore_cleanup_errors=True) as folder, _home(Path(folder)):
         notebook = _notebook(Path(folder), asked)

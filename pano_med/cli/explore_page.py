@@ -26,16 +26,17 @@ class ExplorePage:
         start: folder that the chooser begins in.
         weights: see `pano_med.predict.load_segmenter`; None = ours.
         device: likewise.
+        types: likewise; the viewer then shows types at once.
         mpp: micrometres per level-0 pixel of every slide that is opened; None = the file's.
         slide: opened at once: a slide, or a result folder.
     """
 
-    def __init__(self, start: Path, weights: str | None = None, device: str | None = None, mpp: float | None = None,
-                 slide: Path | None = None) -> None:
-        self._mpp, self._live, self._slide, self._viewer = mpp, None, None, None
+    def __init__(self, start: Path, weights: str | None = None, device: str | None = None, types: bool = False,
+                 mpp: float | None = None, slide: Path | None = None) -> None:
+        self._types, self._mpp, self._live, self._slide, self._viewer = types, mpp, None, None, None
         self._lock = threading.Lock()
         # torch and the network take seconds; they come while the person chooses
-        self._segmenter: Future[Any] = ThreadPoolExecutor(1).submit(_load, weights, device)
+        self._segmenter: Future[Any] = ThreadPoolExecutor(1).submit(_load, weights, device, types)
         self.chooser = SlideChooser(start, self._open, self.close)
         self.box = ipywidgets.VBox([self.chooser])
         if slide is not None:
@@ -61,7 +62,7 @@ class ExplorePage:
         if path.is_dir() and (path / MANIFEST).is_file():
             result = Result(path)
             own = None if (file := slide_of(result)) is None else open_slide(file, result.mpp)
-            self._show(SlideViewer(result, own), own)
+            self._show(SlideViewer(result, own, types=self._types), own)
             return
         slide = open_slide(path, mpp or self._mpp)
         if slide.mpp is None:
@@ -70,7 +71,7 @@ class ExplorePage:
                 f"{slide.name} does not say how large its pixels are. How many micrometres is one? 40x scanners give "
                 "about 0.25, 20x about 0.5."
             )
-        viewer = SlideViewer(slide)
+        viewer = SlideViewer(slide, types=self._types)
         viewer.progress = "The network is being loaded."
         self._show(viewer, slide)
         threading.Thread(target=self._begin, args=(slide, viewer), name="pano-med load", daemon=True).start()
@@ -84,7 +85,7 @@ class ExplorePage:
         """When the network is there: a map in the making, shown by the viewer."""
         try:
             segmenter = self._segmenter.result()
-            live = LiveMap(slide, segmenter.model.taxonomy, segmenter.loaded.model_mpp, _look_with(segmenter))
+            live = LiveMap(slide, segmenter.taxonomy, segmenter.loaded.model_mpp, _look_with(segmenter))
         except Exception as error:  # it would be lost in this thread
             viewer.progress = f"Nothing can be found: {' '.join(str(error).split()) or type(error).__name__}"
             return
@@ -98,15 +99,16 @@ class ExplorePage:
         live.start()
 
 
-def show(start: str, weights: str | None, device: str | None, mpp: float | None, slide: str | None) -> ipywidgets.VBox:
+def show(start: str, weights: str | None, device: str | None, types: bool, mpp: float | None,
+         slide: str | None) -> ipywidgets.VBox:
     """The page as one widget; what the notebook behind it calls."""
-    return ExplorePage(Path(start), weights, device, mpp, None if slide is None else Path(slide)).box
+    return ExplorePage(Path(start), weights, device, types, mpp, None if slide is None else Path(slide)).box
 
 
-def _load(weights: str | None, device: str | None) -> Any:
+def _load(weights: str | None, device: str | None, types: bool) -> Any:
     from pano_med.predict import load_segmenter
 
-    return load_segmenter(*[weights] if weights else [], device=device)
+    return load_segmenter(*[weights] if weights else [], device=device, types=types)
 
 
 def _look_with(segmenter: Any) -> Any:
@@ -114,6 +116,7 @@ def _look_with(segmenter: Any) -> Any:
     from pano_med.predict.segmenter import piece_of
 
     def look(grid: Grid, index: int, pixels: np.ndarray) -> Piece:
-        return piece_of(grid, index, segmenter.predict(pixels, segmenter.loaded.model_mpp), segmenter.rules)
+        said = segmenter.predict(pixels, segmenter.loaded.model_mpp)
+        return piece_of(grid, index, said, segmenter.rules, segmenter.taxonomy)
 
     return look

@@ -20,6 +20,7 @@ def run(
     mpp: float | None,
     weights: str | None,
     device: str | None,
+    types: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -27,7 +28,7 @@ def run(
     images = list({path.resolve(): path for path in images}.values())
     names = output_names(images)
     make_folder(out)  # before the weights are loaded: a read-only place is told at once
-    segmenter = load_segmenter(*[weights] if weights else [], device=device)
+    segmenter = load_segmenter(*[weights] if weights else [], device=device, types=types)
     failed = 0
     with Console(stderr=True, quiet=quiet).status("") as status:
         for number, (path, name) in enumerate(zip(images, names, strict=True), 1):
@@ -72,8 +73,8 @@ def _one(segmenter: Segmenter, path: Path, out: Path, name: str, mpp: float | No
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    things = {k: v["count"] for k, v in row["things"].items() if v["count"]}
-    kinds = ", ".join(f"{n} {k}" for k, n in things.items())
+    things = {k: v["count"] for k, v in row["things"].items()}
+    kinds = ", ".join(f"{n} {k}" for k, n in things.items() if n and len(things) > 1)
     area = f"{row['area_mm2']:.3g} mm2, " if row["area_mm2"] is not None else ""
     total = sum(things.values())
-    return f"{row['name']}: {total} nuclei{f' ({kinds})' if total else ''}, {area}{row['seconds']:.1f} s"
+    return f"{row['name']}: {total} nuclei{f' ({kinds})' if kinds else ''}, {area}{row['seconds']:.1f} s"

@@ -25,12 +25,12 @@ COARSE = 2.5
 
 
 def run(slide: Path, out: Path, mpp: float | None, weights: str | None, device: str | None, resume: bool,
-        region: tuple[int, int, int, int] | None, as_json: bool, quiet: bool) -> int:
+        types: bool, region: tuple[int, int, int, int] | None, as_json: bool, quiet: bool) -> int:
     """Do it; the exit code is 1 where a part of the slide could not be read."""
     with open_slide(slide, mpp) as opened:
         need_mpp(opened)
         check_folder(out, opened, resume)  # before the weights are loaded: what can't go on is told at once
-        segmenter = load_segmenter(weights, device=device) if weights else load_segmenter(device=device)
+        segmenter = load_segmenter(*[weights] if weights else [], device=device, types=types)
         if not (out / "manifest.json").is_file():
             _warn(opened, segmenter)
         console = Console(stderr=True, quiet=quiet)
@@ -77,14 +77,16 @@ def _tell(result: Result, as_json: bool, quiet: bool) -> int:
         n = len(manifest["too_large"])
         said = "1 object of {} um or more was" if n == 1 else f"{n} objects of {{}} um or more were"
         say(f"warning: {said.format(round(um))} left out: no tile sees it whole; {out / 'manifest.json'} says where")
+    if result.taxonomy.note:
+        say(f"warning: {result.taxonomy.note}")
     if as_json:
         facts = {k: manifest[k] for k in ("counts", "areas_um2", "tiles", "too_large")}
         print(json.dumps({"slide": manifest["slide"]["name"], "out": str(result.folder), **facts}, ensure_ascii=False))
     elif not quiet:
         things = sum(manifest["counts"].values())
-        kinds = ", ".join(f"{n} {k}" for k, n in manifest["counts"].items() if n)
+        kinds = ", ".join(f"{n} {k}" for k, n in manifest["counts"].items() if n and len(manifest["counts"]) > 1)
         area = sum(manifest["areas_um2"].values()) / 1e6
-        found = f"{things} nuclei{f' (kinds, a demonstration: {kinds})' if kinds else ''}"
+        found = f"{things} nuclei{f' ({kinds})' if kinds else ''}"
         print(f"{manifest['slide']['name']}: {found}, {area:.3g} mm2 looked at; "
               f"the result is in {out}")
     return int(bool(failed))

@@ -105,7 +105,7 @@ def run(out: Path, data: Path | None, resume: bool, plan: Plan, options: dict[st
     elif (options["steps"] is None) == (options["minutes"] is None):
         raise typer.BadParameter("give either --steps or --minutes")
     parts = plan.ingredients(data)
-    if plan.data_set and (mpp := _model_mpp(parts)):
+    if plan.data_set and "model_mpp" not in options and (mpp := _model_mpp(parts)):
         options = {**options, "model_mpp": mpp}
     config = config or TrainConfig(**options, source_weights=parts.weights)
     network = plan.network()

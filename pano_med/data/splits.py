@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pano_med.data.cards import Card
 from pano_med.types import Sample
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+TRAIN, VALIDATION, TEST, LEFT_OUT = "train", "validation", "test", "left_out"
 
 
 class Split(NamedTuple):
@@ -32,11 +32,13 @@ class Written:
         same_slide: why training and validation share a group (one slide, unseen part), or "" where they do not.
         parts: "train", "validation" or "test" of each group; with `same_slide`, of each name.
         files: the group of each listed file name.
+        left_out: names in the part of their group that nobody should learn from, because their labels are wrong.
     """
 
     same_slide: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
 
     @property
     def names(self) -> frozenset[str]:
@@ -50,7 +52,7 @@ class Written:
 
     def part(self, name: str, group: str) -> str | None:
         """The part of a sample, None if it is not listed."""
-        return self.parts.get(name if self.same_slide else group)
+        return LEFT_OUT if name in self.left_out else self.parts.get(name if self.same_slide else group)
 
 
 def written_split(name: str) -> Written:
@@ -84,13 +86,14 @@ def _written(path: Path, name: str) -> Written:
 def _of_file(path: Path, changed: int, name: str) -> Written:
     row: Mapping[str, Any] = json.loads(path.read_text("utf-8")).get(name, {"groups": {}})
     files = {file: group for group, entry in row["groups"].items() for part in entry for file in entry[part]}
+    left_out = frozenset(file for entry in row["groups"].values() for file in entry.get(LEFT_OUT, ()))
     if row.get("same_slide"):
         parts = {f: part for entry in row["groups"].values() for part in entry for f in entry[part]}
     else:
-        if both := [group for group, entry in row["groups"].items() if len(entry) > 1]:
+        if both := [group for group, entry in row["groups"].items() if len(entry.keys() - {LEFT_OUT}) > 1]:
             raise ValueError(f"a patient stands in one part, {both[:3]} in two")
-        parts = {group: part for group, entry in row["groups"].items() for part in entry}
-    return Written(row.get("same_slide", ""), parts, files)
+        parts = {group: part for group, entry in row["groups"].items() for part in entry if part != LEFT_OUT}
+    return Written(row.get("same_slide", ""), parts, files, left_out)
 
 
 def part_of(it: Card, name: str, group: str, groups: Mapping[str, str]) -> str | None:
@@ -129,7 +132,7 @@ def split(samples: Iterable[Sample]) -> Split:
 
 
 def dealt(result: Split, s: Sample, part: str | None) -> None:
-    """Put a sample where it belongs; "test" belongs nowhere here.
+    """Put a sample where it belongs; "test" and "left_out" belong nowhere here.
 
     Raises:
         ValueError: a sample without a part.
@@ -139,5 +142,5 @@ def dealt(result: Split, s: Sample, part: str | None) -> None:
             f"splits.json has no place for {s.name!r} (group {s.group!r}, set {s.source!r}); "
             "add it there, or do not train on this set"
         )
-    if part != TEST:
+    if part not in (TEST, LEFT_OUT):
         (result.train if part == TRAIN else result.validation).append(s)

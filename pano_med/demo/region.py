@@ -45,12 +45,12 @@ class Quality:
 
     Attributes:
         nuclei: PQ, SQ, RQ of all nuclei as one class.
-        typed: mean PQ of the three kinds.
+        typed: mean PQ of the three kinds; None where the prediction tells none.
         labelled: nuclei with labels there.
     """
 
     nuclei: tuple[float, float, float]
-    typed: float
+    typed: float | None
     labelled: int
 
 
@@ -86,10 +86,12 @@ def quality(truth: Panoptic, prediction: Panoptic, row: int = TEST_ROW) -> Quali
     crossing = crossing[crossing > 0]
     ignore = np.isin(truth.ids[row:], crossing)
     below, found = (_rows(p, row) for p in (truth, prediction))
-    known = {c.id for c in HE_CORE.things}
-    typed = panoptic_quality(below, found, categories=known, void_is_background=True, ignore=ignore)
-    nuclei = things_quality(below, found, ignore).mean("things")
-    return Quality(nuclei, typed.mean("things")[0], len(below.segments) - len(crossing))
+    nuclei, typed = things_quality(below, found, ignore).mean("things"), None
+    if found.taxonomy == below.taxonomy:
+        known = {c.id for c in HE_CORE.things}
+        by_kind = panoptic_quality(below, found, categories=known, void_is_background=True, ignore=ignore)
+        typed = by_kind.mean("things")[0]
+    return Quality(nuclei, typed, len(below.segments) - len(crossing))
 
 
 def _rows(panoptic: Panoptic, row: int) -> Panoptic:

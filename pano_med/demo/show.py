@@ -109,7 +109,7 @@ def _scores(found: Quality | None) -> list[Score]:
     if found is None:
         return []
     pq, sq, rq = found.nuclei
-    return [
+    scores = [
         Score(
             "nuclei found (RQ)", f"{rq:.2f}", f"1 = each of the {found.labelled} labelled nuclei found, none invented"
         ),
@@ -117,10 +117,11 @@ def _scores(found: Quality | None) -> list[Score]:
             "outlines (SQ)", f"{sq:.2f}", "overlap of the nuclei that were found with their labels; 1 = the same pixels"
         ),
         Score("both together (PQ)", f"{pq:.2f}", "panoptic quality: the product of the two"),
-        Score(
-            "PQ with the right kind", f"{found.typed:.2f}", "mean over kinds of nuclei; a wrong kind counts as an error"
-        ),
     ]
+    if found.typed is not None:
+        words = "mean over kinds of nuclei; a wrong kind counts as an error"
+        scores.append(Score("PQ with the right kind", f"{found.typed:.2f}", words))
+    return scores
 
 
 def _facts(region: Region, shown: Shown) -> list[tuple[str, str]]:

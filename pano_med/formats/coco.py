@@ -1,7 +1,7 @@
 """COCO panoptic: an id-coded PNG (id = R + 256 G + 65536 B) and a JSON of segments.
 
 The format is that of Kirillov et al. 2019 and panopticapi. We add `score` to a segment, `pixel_size_um` to an image,
-and `taxonomy` (its name and the id of its `unclassed`) to the file; other programs skip what they do not know.
+and `taxonomy` (its name, the id of its `unclassed`, its note) to the file; other programs skip what they do not know.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def coco_document(maps: Sequence[tuple[str, str, Panoptic]]) -> dict[str, Any]:
     if strangers:
         raise ValueError(f"the maps of one COCO file share one taxonomy, {strangers[:3]} differ from {taxonomy.name!r}")
     table = taxonomy.to_dict()
+    description = ". ".join(["panoptic segmentation, not for diagnosis", *([taxonomy.note] if taxonomy.note else [])])
     return {
-        "info": {"description": "panoptic segmentation, not for diagnosis", "contributor": "pano_med"},
+        "info": {"description": description, "contributor": "pano_med"},
         "licenses": [],
         "images": [_image_row(i, name, panoptic) for i, (name, _, panoptic) in enumerate(maps, 1)],
         "annotations": [
@@ -69,7 +70,7 @@ def coco_document(maps: Sequence[tuple[str, str, Panoptic]]) -> dict[str, Any]:
             for i, (_, png, panoptic) in enumerate(maps, 1)
         ],
         "categories": [_category_row(row) for row in table["categories"]],
-        "taxonomy": {"name": taxonomy.name, "unclassed": table["unclassed"]},
+        "taxonomy": {k: v for k, v in table.items() if k != "categories"},
     }
 
 
@@ -168,7 +169,7 @@ def taxonomy_from_coco(document: Mapping[str, Any], path: Path) -> Taxonomy:
     ours = document.get("taxonomy") or {}
     colors = cycle(OKABE_ITO.values())
     rows = [{**row, "color": row.get("color") or next(colors)} for row in document["categories"]]
-    table = {"name": ours.get("name", path.stem), "unclassed": ours.get("unclassed"), "categories": rows}
+    table = {"name": path.stem, **ours, "categories": rows}
     try:
         return Taxonomy.from_dict(table)
     except ValueError as error:

@@ -36,20 +36,31 @@ def write_geojson(
         ValueError: a scale that is not positive.
         OSError: the file cannot be written.
     """
-    write_features(features(panoptic, offset, scale), path)
+    write_features(features(panoptic, offset, scale), path, panoptic.taxonomy.note)
 
 
-def write_features(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
+def write_features(rows: Iterable[Mapping[str, Any]], path: str | Path, note: str = "") -> None:
     """Write features one at a time as a FeatureCollection, one feature on each line.
+
+    Args:
+        rows: the features.
+        path: the file.
+        note: see `head`.
 
     Raises:
         OSError: the file cannot be written.
     """
     with replacing(path) as file:
-        file.write(b'{"type": "FeatureCollection", "features": [')
+        file.write(head(note))
         for i, row in enumerate(rows):
             file.write((",\n" if i else "\n").encode() + json.dumps(row, ensure_ascii=False, allow_nan=False).encode())
         file.write(b"\n]}\n")
+
+
+def head(note: str = "") -> bytes:
+    """Where a FeatureCollection begins; a note stands in it as a member of its own, which other programs skip."""
+    said = f'"note": {json.dumps(note, ensure_ascii=False)}, ' if note else ""
+    return f'{{"type": "FeatureCollection", {said}"features": ['.encode()
 
 
 def features(panoptic: Panoptic, offset: tuple[float, float] = (0, 0), scale: float = 1.0) -> Iterator[dict[str, Any]]:

@@ -70,13 +70,17 @@ def _place(mask: np.ndarray, box: tuple[slice, slice]) -> dict[str, float]:
 def write_csv(panoptic: Panoptic, path: str | Path) -> None:
     """Write `segments_table` as CSV (UTF-8, commas, empty where unknown), whole or not at all.
 
+    Where the taxonomy has a note, each row of a thing carries it in a last column, so that sorting does not lose it.
+
     Raises:
         OSError: the file cannot be written.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    note = panoptic.taxonomy.note
+    writer = csv.DictWriter(text, [*COLUMNS, "note"] if note else COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in segments_table(panoptic):
-        writer.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+        more = {"note": note} if note and row["isthing"] else {}
+        writer.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} | more)
     with replacing(path) as file:
         file.write(text.getvalue().encode())

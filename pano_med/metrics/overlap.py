@@ -124,13 +124,19 @@ def check_pair(truth: Panoptic, prediction: Panoptic, ignore: npt.NDArray[np.boo
     check_taxonomies(truth.taxonomy, prediction.taxonomy)
 
 
+def alike(one: Taxonomy, other: Taxonomy) -> bool:
+    """Whether both tables have the same categories (id, name, kind, order); colours may differ."""
+    return one is other or _rows_of(one) == _rows_of(other)
+
+
+def _rows_of(taxonomy: Taxonomy) -> list[tuple[int, str, bool]]:
+    return [(c.id, c.name, c.isthing) for c in taxonomy.all]
+
+
 def check_taxonomies(one: Taxonomy, other: Taxonomy) -> None:
-    """Raise ValueError unless both tables have the same categories (id, name, kind, order); colours may differ."""
-    if one is other:
-        return
-    rows = [[(c.id, c.name, c.isthing) for c in taxonomy.all] for taxonomy in (one, other)]
-    if rows[0] != rows[1]:
-        odd = sorted(set(rows[0]) ^ set(rows[1]))[:4] or "the same in another order"
+    """Raise ValueError unless both tables are `alike`."""
+    if not alike(one, other):
+        odd = sorted(set(_rows_of(one)) ^ set(_rows_of(other)))[:4] or "the same in another order"
         raise ValueError(f"both sides must have the same categories, {one.name!r} and {other.name!r} differ: {odd}")
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pano_med.metrics.overlap import Overlap, check_taxonomies, overlap, thing_class
+from pano_med.metrics.overlap import Overlap, alike, check_taxonomies, overlap, thing_class
 from pano_med.types import Panoptic, Taxonomy
 
 Kind = Literal["all", "things", "stuff"]
@@ -175,8 +175,26 @@ def panoptic_quality(
     return counts if categories is None else counts.only(categories)
 
 
-def count(pairs: Overlap, void_is_background: bool = False) -> PQCounts:
-    """The rule of `panoptic_quality` on a table of overlaps."""
+class Matches(NamedTuple):
+    """Which segments of an `Overlap` match, and which are left alone.
+
+    Attributes:
+        t: (M,) int64, row of each match in `truth`.
+        p: (M,) int64, its row in `prediction`.
+        iou: (M,) float64, above 0.5.
+        wrong: (P,) bool, rows of `prediction` that are false positives.
+        missed: (T,) bool, rows of `truth` that are false negatives.
+    """
+
+    t: npt.NDArray[np.int64]
+    p: npt.NDArray[np.int64]
+    iou: npt.NDArray[np.float64]
+    wrong: npt.NDArray[np.bool_]
+    missed: npt.NDArray[np.bool_]
+
+
+def match(pairs: Overlap, void_is_background: bool = False) -> Matches:
+    """The rule of `panoptic_quality` on a table of overlaps, segment by segment."""
     truth, prediction, t, p, n = pairs.truth, pairs.prediction, pairs.t, pairs.p, pairs.n
     void = pairs.void(void_is_background)[t]
     same = (truth.klass[t] == prediction.klass[p]) & (truth.klass[t] >= 0)
@@ -187,7 +205,14 @@ def count(pairs: Overlap, void_is_background: bool = False) -> PQCounts:
     missed[t[hit]] = False
     wrong = prediction.real & ~excused
     wrong[p[hit]] = False
-    return tally(pairs, truth.klass[t[hit]], n[hit] / union[hit], prediction.klass[wrong], truth.klass[missed])
+    return Matches(t[hit], p[hit], n[hit] / union[hit], wrong, missed)
+
+
+def count(pairs: Overlap, void_is_background: bool = False) -> PQCounts:
+    """The rule of `panoptic_quality` on a table of overlaps."""
+    found = match(pairs, void_is_background)
+    truth, prediction = pairs.truth.klass, pairs.prediction.klass
+    return tally(pairs, truth[found.t], found.iou, prediction[found.wrong], truth[found.missed])
 
 
 def tally(
@@ -224,18 +249,12 @@ def things_quality(
     """Things without their types ("are the nuclei found?"), where the truth draws every thing.
 
     Every thing counts as the one class `thing_class(taxonomy)`; stuff is not scored; unlabelled pixels hold no thing.
-    `.mean("things")` gives (PQ, SQ, RQ).
+    `.mean("things")` gives (PQ, SQ, RQ). One of the maps may be plain already (`Panoptic.plain`).
     """
+    if not alike(truth.taxonomy, prediction.taxonomy):
+        truth, prediction = truth.plain(), prediction.plain()
     one = {thing_class(truth.taxonomy).id}
     return count(overlap(truth, prediction, ignore).merged(), void_is_background=True).only(one)
-
-
-def merge_things(panoptic: Panoptic) -> Panoptic:
-    """The same map with every thing in one class: the taxonomy's `unclassed`, else its first thing."""
-    one = thing_class(panoptic.taxonomy).id
-    things = {s.id for s in panoptic.things}
-    segments = tuple(replace(s, category_id=one) if s.id in things else s for s in panoptic.segments)
-    return replace(panoptic, segments=segments)
 
 
 def things_only(panoptic: Panoptic) -> Panoptic:

@@ -30,8 +30,10 @@ def build(config: Mapping[str, Any]) -> EfficientPS | TwoNetworks:
         if config["name"] == "efficientps":
             return EfficientPS.small(
                 taxonomy, backbone=config["backbone"], own_activation=config["own_activation"],
-                # older weights name neither
+                # older weights do not name these
                 mask_margin=config.get("mask_margin", 0.0), hard_share=config.get("hard_share", HARD_SHARE),
+                pyramid=config.get("pyramid", "two-way"), semantic=config.get("semantic", "wide context"),
+                centres=config.get("centres", False),
             )
         if config["name"] == "two_networks":
             return TwoNetworks.small(taxonomy, variant=config["variant"], own_activation=config["own_activation"])

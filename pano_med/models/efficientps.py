@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 
 from pano_med.models.backbone import Backbone
-from pano_med.models.fpn import TwoWayFPN
+from pano_med.models.centres import CentreHead, CentreRules, centre_loss, regions
 from pano_med.models.instance import BoxHead, Detections, InstanceHead, MaskHead, RegionRules
 from pano_med.models.losses import HARD_SHARE, hard_pixel_loss
+from pano_med.models.plain import PYRAMIDS, SEMANTIC_HEADS
 from pano_med.models.rpn import ProposalNetwork, ProposalRules
-from pano_med.models.semantic import SemanticHead
 from pano_med.types import HE_CORE, OKABE_ITO, Category, Instances, Prediction, Taxonomy
 
 #: Images are padded to multiples of this, the coarsest stride, so that all pyramid levels line up.
@@ -44,6 +44,7 @@ class EfficientPS(nn.Module):
     anchors     32, 64, 128, 256 px x 3 ratios    14 to 280 px, two per level x 3 ratios a nucleus is 12-60 px
     counts      1000 proposals, 100 detections    grow with the area of the image        2,000 nuclei in 1 mm2
     detection   score of one class                probability of being a thing at all    types are less certain
+    proposals   of anchors                        of anchors, and of a centre cue        crowds of long nuclei
     =========== ================================= ====================================== =======================
 
     Args:
@@ -54,7 +55,7 @@ class EfficientPS(nn.Module):
         taxonomy: the table both heads speak.
     """
 
-    def __init__(self, backbone: Backbone, fpn: TwoWayFPN, semantic_head: SemanticHead, instance_head: InstanceHead,
+    def __init__(self, backbone: Backbone, fpn: nn.Module, semantic_head: nn.Module, instance_head: InstanceHead,
                  taxonomy: Taxonomy) -> None:
         super().__init__()
         self.backbone, self.fpn = backbone, fpn
@@ -62,6 +63,9 @@ class EfficientPS(nn.Module):
         self.taxonomy = taxonomy
         #: Share of the pixels that the semantic loss keeps.
         self.hard_share = HARD_SHARE
+        #: Points each pixel of a thing at its middle, see `pano_med.models.centres`; None = the paper, anchors alone.
+        self.centre_head: CentreHead | None = None
+        self.centre_rules = CentreRules()
         #: JSON-ready description that `pano_med.models.build` rebuilds the network from, set by the class methods.
         self.config: dict[str, Any] = {}
         self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
@@ -78,7 +82,8 @@ class EfficientPS(nn.Module):
     @classmethod
     def small(cls, taxonomy: Taxonomy = HE_CORE, pretrained: Mapping[str, Tensor] | None = None,
               backbone: str = "tf_efficientnet_lite0", own_activation: bool | None = None,
-              mask_margin: float = 0.15, hard_share: float = 1.0) -> EfficientPS:
+              mask_margin: float = 0.15, hard_share: float = 1.0, pyramid: str = "two-way",
+              semantic: str = "wide context", centres: bool = True) -> EfficientPS:
         """Our default for nuclei and tissue: at most 8 million parameters with lite0.
 
         Args:
@@ -89,6 +94,12 @@ class EfficientPS(nn.Module):
             mask_margin: see `RegionRules`.
             hard_share: share of the pixels, hardest first, that the semantic loss is the mean of; the paper keeps 0.25.
                 Tissue is outlined coarsely, so its hardest pixels are mostly faults of the outline: we keep them all.
+            pyramid: "two-way", or "one-way" (Lin et al. 2017) to measure what the second path is worth.
+            semantic: "wide context", or "plain" (Panoptic FPN's head) to measure what the head is worth.
+            centres: with the centre cue, see `pano_med.models.centres`.
+
+        Raises:
+            ValueError: another pyramid or semantic head.
         """
         net = cls.build(
             taxonomy, backbone=backbone, width=128, semantic_width=96, hidden=256, agnostic=True,
@@ -96,27 +107,35 @@ class EfficientPS(nn.Module):
                                     reference_px=REFERENCE_PX),
             regions=RegionRules(samples=128, positive=0.5, min_score=0.2, detections=60, reference_px=REFERENCE_PX,
                                 mask_margin=mask_margin),
-            pretrained=pretrained, own_activation=own_activation,
+            pretrained=pretrained, own_activation=own_activation, pyramid=pyramid, semantic=semantic,
         )  # fmt: skip
         net.hard_share = hard_share
+        if centres:
+            net.centre_head = CentreHead(net.fpn.width)
+            net.to(memory_format=torch.channels_last)
         net.config = {
             "name": "efficientps", "backbone": backbone, "own_activation": net.backbone.own_activation,
-            "mask_margin": mask_margin, "hard_share": hard_share, "taxonomy": taxonomy.to_dict(),
+            "mask_margin": mask_margin, "hard_share": hard_share, "pyramid": pyramid, "semantic": semantic,
+            "centres": centres, "taxonomy": taxonomy.to_dict(),
         }  # fmt: skip
         return net
 
     @classmethod
     def build(cls, taxonomy: Taxonomy, *, backbone: str, width: int, semantic_width: int, hidden: int, agnostic: bool,
               proposals: ProposalRules, regions: RegionRules, pretrained: Mapping[str, Tensor] | None = None,
-              own_activation: bool | None = None) -> EfficientPS:
+              own_activation: bool | None = None, pyramid: str = "two-way",
+              semantic: str = "wide context") -> EfficientPS:
         """Compose a network from its numbers; see the two settings above for what they mean."""
+        for what, chosen, kinds in (("pyramid", pyramid, PYRAMIDS), ("semantic", semantic, SEMANTIC_HEADS)):
+            if chosen not in kinds:
+                raise ValueError(f"{what} must be one of {', '.join(kinds)}, got {chosen!r}")
         body, things = Backbone(backbone, pretrained, own_activation), taxonomy.num_things
         instance_head = InstanceHead(
             ProposalNetwork(width, proposals), BoxHead(width * 7 * 7, hidden, things, agnostic),
             MaskHead(width, things, agnostic), things, regions,
         )  # fmt: skip
-        semantic_head = SemanticHead(width, len(taxonomy.channels), semantic_width)
-        return cls(body, TwoWayFPN(body.channels, width), semantic_head, instance_head, taxonomy)
+        semantic_head = SEMANTIC_HEADS[semantic](width, len(taxonomy.channels), semantic_width)
+        return cls(body, PYRAMIDS[pyramid](body.channels, width), semantic_head, instance_head, taxonomy)
 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]] | None = None
@@ -131,7 +150,8 @@ class EfficientPS(nn.Module):
                 "seed" (int, may be absent): of the regions drawn in this image; without it the global generator's.
 
         Returns:
-            Training: "objectness", "proposal_box", "class", "box", "mask", "semantic", scalars of weight 1.
+            Training: "objectness", "proposal_box", "class", "box", "mask", "semantic" and, with the centre cue,
+            "centre", scalars of weight 1.
             Evaluation: one `Prediction` per image.
 
         Raises:
@@ -158,9 +178,13 @@ class EfficientPS(nn.Module):
         rows = [i for i, t in enumerate(targets) if bool(t["things_known"])]
         if not rows:
             nothing = sum(p.sum() for p in pyramid) * 0.0
-            return losses | dict.fromkeys(("objectness", "proposal_box", "class", "box", "mask"), nothing)
+            names = ("objectness", "proposal_box", "class", "box", "mask", *(("centre",) if self.centre_head else ()))
+            return losses | dict.fromkeys(names, nothing)
         known = ImageList(batch.tensors[rows], [batch.image_sizes[i] for i in rows])
-        found = self.instance_head.losses(known, tuple(p[rows] for p in pyramid), [targets[i] for i in rows])
+        drawn = [targets[i] for i in rows]
+        found = self.instance_head.losses(known, tuple(p[rows] for p in pyramid), drawn)
+        if self.centre_head is not None:
+            found["centre"] = centre_loss(self._centres(pyramid[0][rows], batch.tensors.shape[-2:]), drawn)
         return losses | {name: loss * (len(rows) / len(images)) for name, loss in found.items()}
 
     @torch.no_grad()
@@ -168,11 +192,24 @@ class EfficientPS(nn.Module):
         batch = pad_batch(images)
         pyramid = self.pyramid(batch.tensors)
         semantic = self.semantic_head(*pyramid, size=tuple(batch.tensors.shape[-2:])).float()
-        found = self.instance_head.detect(batch, pyramid)
+        found = self.instance_head.detect(batch, pyramid, self._cue(pyramid[0], semantic, batch.image_sizes))
         return [
             Prediction(logits[:, :h, :w], to_instances(detections, masks, self.taxonomy), self.taxonomy)
             for logits, (h, w), (detections, masks) in zip(semantic, batch.image_sizes, found, strict=True)
         ]
+
+    def _centres(self, p4: Tensor, size: Sequence[int]) -> Tensor:
+        """p4 -> (B, 3, *size), what the centre head says of each pixel."""
+        assert self.centre_head is not None
+        return F.interpolate(self.centre_head(p4), size=tuple(size), mode="bilinear", align_corners=False)
+
+    def _cue(self, p4: Tensor, semantic: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor] | None:
+        """Boxes of the regions that the centre cue finds in each image; None without the cue."""
+        if self.centre_head is None:
+            return None
+        thing = semantic.softmax(1)[:, self.taxonomy.num_stuff :].sum(1)
+        said = zip(self._centres(p4, semantic.shape[-2:]), thing, sizes, strict=True)
+        return [regions(o[:, :h, :w], t[:h, :w], self.centre_rules) for o, t, (h, w) in said]
 
 
 def to_instances(found: Detections, mask_logits: Tensor, taxonomy: Taxonomy) -> Instances:

@@ -209,10 +209,19 @@ class InstanceHead(nn.Module):
         rows = torch.where((labels > 0) & (labels < self.unknown))[0]
         return rows, labels[rows]
 
-    def detect(self, images: ImageList, pyramid: tuple[Tensor, ...]) -> list[tuple[Detections, Tensor]]:
-        """Detections of each image, each with its (N, M, M) mask logits in the frame of its box."""
+    def detect(self, images: ImageList, pyramid: tuple[Tensor, ...],
+               more: list[Tensor] | None = None) -> list[tuple[Detections, Tensor]]:
+        """Detections of each image, each with its (N, M, M) mask logits in the frame of its box.
+
+        Args:
+            images: padded.
+            pyramid: its features.
+            more: boxes (N, 4) of each image that join the proposals.
+        """
         features = OrderedDict(zip(LEVELS, pyramid, strict=False))  # a fifth level is for proposals only
         proposals, _ = self.rpn(images, dict(enumerate(pyramid)))
+        if more is not None:
+            proposals = [torch.cat([p, m.to(p)]) for p, m in zip(proposals, more, strict=True)]
         logits, deltas = self.box_head(self.box_align(features, proposals, images.image_sizes))
         counts = [len(p) for p in proposals]
         found = [

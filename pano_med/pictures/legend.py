@@ -14,6 +14,8 @@ from pano_med.types import Category, Panoptic, Taxonomy
 def legend(what: Panoptic | Taxonomy, width: int = 800, font_size: int = 16) -> np.ndarray:
     """A strip that names the classes: sample, letter, name and, for a map, the count or the part of the area.
 
+    Where things are among them, the note of the taxonomy stands below.
+
     Args:
         what: a map (its classes with counts; classes that it lacks are left out) or a taxonomy (all classes).
         width: pixels; entries wrap to as many lines as they need.
@@ -26,7 +28,23 @@ def legend(what: Panoptic | Taxonomy, width: int = 800, font_size: int = 16) -> 
     amounts = None if isinstance(what, Taxonomy) else _amounts(what)
     shown = [c for c in taxonomy.all if amounts is None or c.id in amounts]
     texts = [_text(c, "" if amounts is None else amounts[c.id], styles(taxonomy)[c.id].letter) for c in shown]
-    return _strip(taxonomy, shown, texts, width, font_size)
+    strip = _strip(taxonomy, shown, texts, width, font_size)
+    return _noted(strip, taxonomy.note, font_size) if any(c.isthing for c in shown) else strip
+
+
+def _noted(strip: np.ndarray, note: str, size: int) -> np.ndarray:
+    """The strip with a sentence below, in as many lines as it needs."""
+    lines: list[str] = []
+    for word in note.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) + 2 * size <= strip.shape[1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    below = np.full((len(lines) * line_height(size), strip.shape[1], 3), 255, np.uint8)
+    for number, line in enumerate(lines):
+        write(below, line, number * line_height(size), size, size)
+    return np.concatenate([strip, below])
 
 
 def _amounts(panoptic: Panoptic) -> dict[int, str]:

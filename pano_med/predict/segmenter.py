@@ -17,7 +17,7 @@ from pano_med.models import lean
 from pano_med.predict.familiar import strangeness
 from pano_med.predict.scale import estimate_mpp, rescaled, to_tensor
 from pano_med.tiles import NOBODY, Grid, Piece, cut_piece, join
-from pano_med.types import Panoptic, Prediction, check_pixel_size
+from pano_med.types import DEMONSTRATION, Panoptic, Prediction, Taxonomy, check_pixel_size
 from pano_med.weights import LoadedWeights
 
 #: Side of a tile and overlap of neighbours, in pixels of the model; both multiples of 32.
@@ -52,16 +52,22 @@ class Segmenter:
         loaded: network and card, see `pano_med.weights.load`.
         device: where to compute; None = an accelerator where there is one, else the CPU.
         score: cut on the score of things, 0..1; None = the card's, else the fusion's.
+        types: whether things keep their types although the card does not call them validated. Then `taxonomy.note`
+            says that they are a demonstration, and so does every output. The things are the same in either case.
+
+    Attributes:
+        taxonomy: of the maps: the network's own, or `Taxonomy.plain` of it.
     """
 
     def __init__(self, loaded: LoadedWeights, device: str | torch.device | None = None,
-                 score: float | None = None) -> None:
-        self.device = pick_device(device)
+                 score: float | None = None, types: bool = False) -> None:
+        self.device, self.taxonomy = pick_device(device), _spoken(loaded, types)
         self.loaded, self.model = loaded, loaded.model.to(self.device)
         self._network = lean(self.model)  # says the same in less time and memory
         cut = loaded.meta.get("score", FusionRules().score) if score is None else score
         heuristic = loaded.meta["config"]["name"] != "efficientps"
-        self.rules = HeuristicRules(score=cut) if heuristic else FusionRules(score=cut)
+        gain = float(loaded.meta.get("mask_gain", FusionRules().mask_gain))
+        self.rules = HeuristicRules(score=cut) if heuristic else FusionRules(score=cut, mask_gain=gain)
 
     def __call__(self, image: np.ndarray, pixel_size_um: float | None = None,
                  on_tile: Callable[[int, int], None] | None = None) -> Segmented:
@@ -88,6 +94,7 @@ class Segmenter:
                 source = "estimated"
                 notes.append(note)
             panoptic = self._segment(image, mpp, on_tile)
+        notes += [self.taxonomy.note] if self.taxonomy.note else []
         notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
         return Segmented(panoptic, mpp, source, tuple(notes), time.perf_counter() - began)
 
@@ -129,7 +136,8 @@ class Segmenter:
         scores: dict[int, float] = {}
         large = 0
         for index, place in enumerate(grid):
-            pieces[index] = piece_of(grid, index, self.predict(image[place.window], mpp), self.rules)
+            said = self.predict(image[place.window], mpp)
+            pieces[index] = piece_of(grid, index, said, self.rules, self.taxonomy)
             joined = join(grid, index, pieces, numbers, len(classes) + 1)
             numbers[index], ids[place.cell], winner[place.cell] = joined.numbers, joined.ids, joined.winner
             found = pieces[index].arrays
@@ -152,7 +160,7 @@ class Segmenter:
     def _finish(self, ids: np.ndarray, winner: np.ndarray, classes: dict[int, int], scores: dict[int, float],
                 mpp: float) -> Panoptic:
         """Things over stuff; a stuff class below the area limit becomes void."""
-        taxonomy, count = self.model.taxonomy, len(classes)
+        taxonomy, count = self.taxonomy, len(classes)
         limit = self.rules.stuff_limit_px(ids.shape, mpp)
         free = ids == 0
         for channel, category in enumerate(taxonomy.stuff):
@@ -165,7 +173,15 @@ class Segmenter:
         return Panoptic.from_ids(ids, classes, taxonomy, mpp, scores)
 
 
-def piece_of(grid: Grid, index: int, prediction: Prediction, rules: MergeRules) -> Piece:
+def _spoken(loaded: LoadedWeights, types: bool) -> Taxonomy:
+    """The taxonomy of the maps; plain unless types are validated or asked for."""
+    own, plain = loaded.taxonomy, loaded.taxonomy.plain()
+    if loaded.types_validated or plain is own:
+        return own
+    return replace(own, note=DEMONSTRATION) if types else plain
+
+
+def piece_of(grid: Grid, index: int, prediction: Prediction, rules: MergeRules, taxonomy: Taxonomy) -> Piece:
     """Fuse one tile and keep what `pano_med.tiles.join` needs.
 
     Args:
@@ -173,15 +189,20 @@ def piece_of(grid: Grid, index: int, prediction: Prediction, rules: MergeRules) 
         index: the tile.
         prediction: of that tile.
         rules: the kind decides the merge: `FusionRules` the fusion of EfficientPS, else the heuristic one.
+        taxonomy: of the piece: the prediction's, or `Taxonomy.plain` of it.
     """
     logits = prediction.semantic_logits[: prediction.taxonomy.num_stuff].float().cpu().numpy()
-    return cut_piece(grid, index, logits, merged_tile(prediction, rules))
+    return cut_piece(grid, index, logits, merged_tile(prediction, rules, taxonomy))
 
 
-def merged_tile(prediction: Prediction, rules: MergeRules) -> Panoptic:
-    """The map of one tile; small stuff is judged on the whole image, not here. For `rules` see `piece_of`."""
+def merged_tile(prediction: Prediction, rules: MergeRules, taxonomy: Taxonomy) -> Panoptic:
+    """The map of one tile; small stuff is judged on the whole image, not here. Arguments as `piece_of`.
+
+    Types are taken off after the merge, so that the same things come out with and without them.
+    """
     rules = replace(rules, min_stuff_um2=0.0, min_stuff_fraction=0.0)
-    return (fuse if isinstance(rules, FusionRules) else merge_heuristic)(prediction, rules).panoptic
+    merged = (fuse if isinstance(rules, FusionRules) else merge_heuristic)(prediction, rules).panoptic
+    return merged if taxonomy == merged.taxonomy else merged.plain()
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
@@ -201,16 +222,17 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
 
 
 def load_segmenter(weights: str | Path = weight_files.DEFAULT, device: str | torch.device | None = None,
-                   score: float | None = None) -> Segmenter:
+                   score: float | None = None, types: bool = False) -> Segmenter:
     """Weights by name or path, ready to segment.
 
     Args:
         weights: a name of the weights that ship with the package, or a .safetensors file.
         device: see `Segmenter`.
         score: see `Segmenter`.
+        types: see `Segmenter`.
 
     Raises:
         FileNotFoundError: no such weights.
         ValueError: broken weights, an unknown device, or a score outside 0..1.
     """
-    return Segmenter(weight_files.load(weights, pick_device(device)), device, score)
+    return Segmenter(weight_files.load(weights, pick_device(device)), device, score, types)

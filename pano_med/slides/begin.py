@@ -16,6 +16,7 @@ from pano_med.slides.reader import Slide, need_mpp
 from pano_med.slides.tissue import Tissue, tissue_mask
 from pano_med.slides.work import Work
 from pano_med.tiles import Grid, Tile
+from pano_med.types import Taxonomy
 
 #: All tiles begin at multiples of this, in pixels of the map: the stride of a network's coarsest feature grid.
 STRIDE = 32
@@ -91,7 +92,7 @@ def facts(slide: Slide, segmenter: Any, where: Map, tile: int, overlap: int, ori
         },
         "model": {
             "name": meta.get("name", ""), "sha256": meta.get("sha256", ""), "mpp": segmenter.loaded.model_mpp,
-            "taxonomy": segmenter.model.taxonomy.to_dict(), "score": segmenter.rules.score,
+            "taxonomy": segmenter.taxonomy.to_dict(), "score": segmenter.rules.score,
         },
         "grid": {"tile": tile, "overlap": overlap, "origin": list(origin), "size": list(where.size)},
         "region": None if region is None else list(region),
@@ -130,7 +131,7 @@ def claim_folder(out: Path, slide: Slide, manifest: dict[str, Any], resume: bool
 
     Raises:
         FileExistsError: see `check_folder`.
-        ValueError: what is there is of another slide, other weights or another grid.
+        ValueError: what is there is of another slide, other weights, other types or another grid.
     """
     check_folder(out, slide, resume)
     make_folder(out)
@@ -142,10 +143,17 @@ def claim_folder(out: Path, slide: Slide, manifest: dict[str, Any], resume: bool
         before, now = there[part], manifest[part]
         if part == "slide":  # it is the same file, whatever its name is now
             before, now = before["mpp"], now["mpp"]
+        elif part == "model" and _short(before) == _short(now):
+            before, now, what = _things(before), _things(now), "types of nuclei, see --types"
         if before != now:
             raise ValueError(f"{out} was begun with other {what} ({_short(before)}; now {_short(now)}): use the same "
                              "to go on, or choose another folder")
     return there
+
+
+def _things(model: dict[str, Any]) -> str:
+    """The names of things that a run tells apart."""
+    return ", ".join(c.name for c in Taxonomy.from_dict(model["taxonomy"]).all if c.isthing)
 
 
 def _short(part: Any) -> str:

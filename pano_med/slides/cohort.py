@@ -74,7 +74,7 @@ def jobs(slides: Sequence[Path], out: str | Path, **options: Any) -> list[Job]:
     Args:
         slides: the files.
         out: folder of the cohort.
-        options: mpp, weights, device and places of each `Job`.
+        options: mpp, weights, device, places and types of each `Job`.
     """
     pairs = zip(slides, output_names(slides), strict=True)
     by_size = sorted(pairs, key=lambda pair: (-pair[0].stat().st_size, pair[0]))
@@ -176,6 +176,8 @@ def _finished(todo: Iterable[Job], out: Path) -> dict[str, Row]:
         if not (folder / MANIFEST).is_file() or (job.places and not read_verdict(folder)):
             continue
         result = Result(folder)
+        if job.types != bool(result.taxonomy.note):  # a worker says whether that fits
+            continue
         if result.done and result.manifest["slide"]["fingerprint"] == fingerprint(Path(job.slide)):
             old = before.get(job.slide)
             kept = old is not None and old.state == DONE and old.seams == read_verdict(folder)

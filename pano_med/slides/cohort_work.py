@@ -35,6 +35,7 @@ class Job:
         weights: name or path, None = ours.
         device: of torch, None = the fastest.
         places: at how many places the seams are certified; 0 = not at all.
+        types: see `pano_med.predict.Segmenter`.
     """
 
     slide: str
@@ -44,6 +45,7 @@ class Job:
     weights: str | None = None
     device: str | None = None
     places: int = 0
+    types: bool = False
 
 
 def work(job: Job) -> Row:
@@ -69,7 +71,7 @@ def row_of(result: Result, slide: str, name: str, seconds: float | None, tries: 
 
 
 def _segment(job: Job) -> Result:
-    segmenter = _segmenter(job.weights, job.device)
+    segmenter = _segmenter(job.weights, job.device, job.types)
     with open_slide(job.slide, job.mpp) as slide:
         folder = Path(job.out) / job.name
         result = segment_slide(slide, segmenter, folder, resume=True)
@@ -79,9 +81,9 @@ def _segment(job: Job) -> Result:
 
 
 @lru_cache(maxsize=1)
-def _segmenter(weights: str | None, device: str | None) -> Any:
+def _segmenter(weights: str | None, device: str | None, types: bool) -> Any:
     """The network stays loaded for the worker's next slide."""
-    return load_segmenter(*[weights] if weights else [], device=device)
+    return load_segmenter(*[weights] if weights else [], device=device, types=types)
 
 
 def _count_try(job: Job) -> int:

@@ -19,7 +19,7 @@ from pano_med.slides.outlines import tissue_map
 from pano_med.slides.region_map import region_map
 from pano_med.slides.regions import Region, qupath_origin
 from pano_med.slides.rows import nuclei
-from pano_med.slides.store import SCHEMA, THUMBNAIL, Result
+from pano_med.slides.store import SCHEMA, THUMBNAIL, Result, metadata_of
 from pano_med.types import Panoptic
 
 #: What can be written, and the files of each.
@@ -92,12 +92,19 @@ def export(
 def write_csv(result: Result, path: str | Path, region: Region | None = None, beside: pa.Table | None = None) -> None:
     """Write `COLUMNS` and those of the table `beside` as CSV (UTF-8, commas, empty where unknown).
 
+    Where the taxonomy has a note, a last column carries it.
+
     Raises:
         OSError: the file cannot be written.
     """
-    schema = _schema(COLUMNS, beside)
+    schema = _schema(result, COLUMNS, beside)
+    note = pa.field("note", pa.string())
+    if result.taxonomy.note:
+        schema = schema.append(note)
     with replacing(path) as file, pa_csv.CSVWriter(file, schema) as writer:
         for table in nuclei(result, COLUMNS, region, beside):
+            if result.taxonomy.note:
+                table = table.append_column(note, pa.array([result.taxonomy.note] * len(table)))
             writer.write_table(table.cast(schema))
 
 
@@ -110,16 +117,17 @@ def write_parquet(
         OSError: the file cannot be written.
     """
     columns = (*COLUMNS, "contour")
-    schema = _schema(columns, beside)
+    schema = _schema(result, columns, beside)
     with replacing(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for table in nuclei(result, columns, region, beside):
             writer.write_table(table.cast(schema))
 
 
-def _schema(columns: Sequence[str], beside: pa.Table | None) -> pa.Schema:
+def _schema(result: Result, columns: Sequence[str], beside: pa.Table | None) -> pa.Schema:
+    """The columns, with the note of the taxonomy as metadata."""
     fields = [SCHEMA.field(name) for name in columns]
     more = [] if beside is None else [f for f in beside.schema if f.name not in columns]
-    return pa.schema([pa.field(f.name, f.type) for f in (*fields, *more)])
+    return pa.schema([pa.field(f.name, f.type) for f in (*fields, *more)], metadata_of(result.taxonomy))
 
 
 def overview(result: Result, longest: int = 2048, legend: bool = True) -> np.ndarray:

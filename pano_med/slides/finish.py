@@ -35,7 +35,7 @@ def finish(out: Path, manifest: dict[str, Any], grid: Grid, work: Work, writer: 
     """
     taxonomy = Taxonomy.from_dict(manifest["model"]["taxonomy"])
     mpp = float(manifest["slide"]["mpp"]) * manifest["scale"]
-    counts, pixels, large = _table(out, work, cells)
+    counts, pixels, large = _table(out, work, cells, taxonomy)
     limit = rules.stuff_limit_px((1, sum(pixels.values())), mpp)
     small = [c for c in taxonomy.stuff if 0 < pixels[c.name] < limit]
     if small:
@@ -48,7 +48,8 @@ def finish(out: Path, manifest: dict[str, Any], grid: Grid, work: Work, writer: 
     shutil.rmtree(work.folder)
 
 
-def _table(out: Path, work: Work, cells: Sequence[int]) -> tuple[Counter[str], Counter[str], list[dict[str, Any]]]:
+def _table(out: Path, work: Work, cells: Sequence[int],
+           taxonomy: Taxonomy) -> tuple[Counter[str], Counter[str], list[dict[str, Any]]]:
     """Write instances.parquet; things and stuff pixels by class, and the objects that were too large."""
     counts, pixels, large = Counter[str](), Counter[str](), list[dict[str, Any]]()
 
@@ -60,7 +61,8 @@ def _table(out: Path, work: Work, cells: Sequence[int]) -> tuple[Counter[str], C
             counts.update(rows["class"].to_pylist())
             yield rows
 
-    with replacing(out / store.TABLE) as file, pq.ParquetWriter(file, store.SCHEMA, compression="zstd") as parquet:
+    schema = store.SCHEMA.with_metadata(store.metadata_of(taxonomy) or None)
+    with replacing(out / store.TABLE) as file, pq.ParquetWriter(file, schema, compression="zstd") as parquet:
         for group in _groups(tables()):
             parquet.write_table(group)
     return counts, pixels, large

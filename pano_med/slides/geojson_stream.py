@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import shapely
 
 from pano_med.formats import replacing
-from pano_med.formats.geojson import ID_NAME
+from pano_med.formats.geojson import ID_NAME, head
 from pano_med.slides.outlines import outlines, tissue_map
 from pano_med.slides.regions import Region
 from pano_med.slides.rows import nuclei
@@ -53,7 +53,7 @@ def write_qupath(
     """
     count, first = 0, True
     with replacing(path) as file:
-        file.write(b'{"type": "FeatureCollection", "features": [')
+        file.write(head(result.taxonomy.note))
         for row in tissue_features(result, region, origin):
             file.write((b"\n" if first else b",\n") + json.dumps(row, ensure_ascii=False, allow_nan=False).encode())
             first = False

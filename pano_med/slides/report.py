@@ -1,6 +1,7 @@
 """One self-contained page about a segmented slide: figures, seams, places to look at. No torch, no network.
 
-Nuclei are told first without their types; what rests on types stands under a heading that calls it a demonstration.
+Nuclei are told first without their types; what rests on types stands under a heading that calls it a
+demonstration where it is one. A plain result has no such part.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pano_med.slides.export import overview
 from pano_med.slides.figures import histogram
 from pano_med.slides.neighbours import NEAR_UM, neighbourhood
 from pano_med.slides.reader import Slide
-from pano_med.slides.report_words import DEMONSTRATION, IMPROBABLE, NO_SEAMS, STYLE, TILES, TISSUE, seam_sentences
+from pano_med.slides.report_words import IMPROBABLE, NO_SEAMS, STYLE, TILES, TISSUE, TYPES, seam_sentences
 from pano_med.slides.store import THUMBNAIL, Result
 from pano_med.slides.worst import picture, tile_box, worst_tiles
 from pano_med.types import Category
@@ -209,8 +210,9 @@ def _types(result: Result, figures: Figures) -> str:
         for c in seen
     )
     counts = table("Types", ("type", "count", "share", "per mm² of tissue"), rows, level=3)
-    head = f"<h2>Demonstration: types of nuclei</h2><p>{DEMONSTRATION}</p>"
-    return f"{head}{counts}<div class=tiles>{sizes}</div>{_near(result, figures)}{_improbable(result)}"
+    note = result.taxonomy.note
+    told = f"Demonstration: types of nuclei</h2><p>{escape(note)} {TYPES}</p>" if note else "Types of nuclei</h2>"
+    return f"<h2>{told}{counts}<div class=tiles>{sizes}</div>{_near(result, figures)}{_improbable(result)}"
 
 
 def _near(result: Result, figures: Figures) -> str:

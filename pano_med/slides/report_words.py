@@ -30,10 +30,7 @@ TILES = (
     "The tiles whose nuclei have the lowest mean scores. A low score means that the network was unsure; blur, folds, "
     "ink and unknown tissue are the usual reasons. Rows and columns are those of the slide's full resolution."
 )
-DEMONSTRATION = (
-    "The network also guesses what kind of cell each nucleus belongs to. It learned this from few images of few "
-    "organs, so take what follows as a demonstration of what can be computed, not as a finding."
-)
+TYPES = "What follows shows what can be computed; it is not a finding."
 IMPROBABLE = (
     "Nuclei of a type that makes up less than {below} of the nuclei in such tissue as lies within about {radius} µm "
     "around them, as counted on this slide on top of a prior of round figures. Each is a question: is the type wrong, "

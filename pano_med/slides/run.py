@@ -76,7 +76,7 @@ def segment_slide(
         The finished result.
 
     Raises:
-        ValueError: unknown mpp, numbers that don't fit, or a folder of another slide or other options.
+        ValueError: unknown mpp, numbers that don't fit, or a folder of another slide, other types or other options.
         FileExistsError: the folder holds a result, and `resume` is False.
         OSError: the disk is full or read-only; what is done is kept.
     """
@@ -103,7 +103,7 @@ class _Job:
     def __init__(self, slide: Slide, segmenter: Any, out: Path, grid: Grid, where: begin.Map,
                  region: begin.Box | None, manifest: dict[str, Any]) -> None:
         self.slide, self.segmenter, self.out, self.grid, self.where = slide, segmenter, out, grid, where
-        self.manifest, self.taxonomy = manifest, segmenter.model.taxonomy
+        self.manifest, self.taxonomy = manifest, segmenter.taxonomy
         self.work = Work(out / store.WORK)
         self.plan = begin.choose_tiles(slide, grid, where, region, out, self.work)
         self.planned = set(self.plan)
@@ -155,7 +155,7 @@ class _Job:
                 else:
                     coming = self._read_next(reader, order)
                     prediction = self.segmenter.predict(image, self.segmenter.loaded.model_mpp)
-                    piece = piece_of(self.grid, index, prediction, self.segmenter.rules)
+                    piece = piece_of(self.grid, index, prediction, self.segmenter.rules, self.taxonomy)
                     joining.result()
                     joining = joiner.submit(self._keep, index, piece)
                 if on_tile is not None:

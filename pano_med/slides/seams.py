@@ -65,7 +65,7 @@ def certify(
     looks, skipped = [], []
     for done, place in enumerate(chosen, start=1):
         try:
-            shifted = shifted_tile(place, slide, segmenter)
+            shifted = shifted_tile(place, slide, segmenter, result.taxonomy)
         except SlideReadError as error:
             skipped.append(str(error))
         else:
@@ -91,11 +91,14 @@ def check_same(result: Result, slide: Slide, segmenter: Any) -> None:
         raise ValueError(f"the result was made with other weights ({name}); name them with --weights")
 
 
-def shifted_tile(place: Place, slide: Slide, segmenter: Any) -> Panoptic:
-    """What a tile of its own says of a place, read as `segment_slide` reads tiles and fused by the same rules."""
+def shifted_tile(place: Place, slide: Slide, segmenter: Any, taxonomy: Taxonomy) -> Panoptic:
+    """What a tile of its own says of a place, read as `segment_slide` reads tiles and fused by the same rules.
+
+    Types are told or not as in the result, whose `taxonomy` it is.
+    """
     mpp = segmenter.loaded.model_mpp
     image = Map.of(slide, mpp).read(slide, place.rows, place.columns)
-    return merged_tile(segmenter.predict(image, mpp), segmenter.rules)
+    return merged_tile(segmenter.predict(image, mpp), segmenter.rules, taxonomy)
 
 
 def stitched_part(result: Result, window: tuple[slice, slice]) -> Panoptic:

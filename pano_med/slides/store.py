@@ -58,6 +58,11 @@ _PARQUET = pa.dataset.ParquetFileFormat(
 )
 
 
+def metadata_of(taxonomy: Taxonomy) -> dict[str, str]:
+    """What a table of things says beside its columns."""
+    return {"note": taxonomy.note} if taxonomy.note else {}
+
+
 class Result:
     """A segmented slide, finished or still in work. Nothing is read before it is asked for.
 

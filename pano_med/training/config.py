@@ -56,6 +56,7 @@ class TrainConfig:
             named is not drawn.
         balance_classes: draw the thing classes of a source equally often: a sample that shows the class, then a crop
             around a thing of a class.
+        stain: change the amounts of the stains from crop to crop (`RandHEDJitterd`).
         patience: validations without a better `best_by` after which the run ends; 0 = never.
 
     Raises:
@@ -87,6 +88,7 @@ class TrainConfig:
     log_every: int = 10
     source_weights: Mapping[str, float] = field(default_factory=dict)
     balance_classes: bool = False
+    stain: bool = True
     patience: int = 0
 
     #: Steps whose time is measured when the budget is in minutes.

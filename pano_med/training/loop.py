@@ -102,7 +102,9 @@ def fit(
         Interrupted: Ctrl-C; a checkpoint was written, the message says how to go on.
     """
     folder = Path(out_dir)
-    pipeline = pipeline or train_pipeline(config.crop_size, config.model_mpp, by_class=config.balance_classes)
+    pipeline = pipeline or train_pipeline(
+        config.crop_size, config.model_mpp, by_class=config.balance_classes, stain=config.stain
+    )
     fabric = make_fabric(config)
     if not resume and is_first() and (folder / "last.json").exists():
         raise FileExistsError(f"{folder} already holds a run; resume it or choose another folder")

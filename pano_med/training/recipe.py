@@ -19,7 +19,7 @@ SYNTHETIC = "synthetic"
 #: things at once, so they teach the two heads to agree.
 HE_CORE_WEIGHTS: Mapping[str, float] = {
     "tnbc_breast_nuclei": 3.0,
-    "dsb2018_tissue": 2.0,
+    "dsb2018_tissue": 3.0,
     "histolytics_hgsc": 2.0,
     "bcss_breast_tumour_regions": 1.0,
     "ocdc_oral_tumour_regions": 1.0,

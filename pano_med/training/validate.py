@@ -81,7 +81,7 @@ class Scores:
     def __init__(self, taxonomy: Taxonomy, to_map: Fuse = fused) -> None:
         self.taxonomy, self._to_map = taxonomy, to_map
         self.objects, self.classes = PQCounts.zero(taxonomy), PQCounts.zero(taxonomy)
-        self._area = np.zeros((2, taxonomy.num_stuff))  # shared and joined pixels of each stuff class
+        self.area = np.zeros((2, taxonomy.num_stuff))  # shared and joined pixels of each stuff class
 
     def add(self, sample: Sample, prediction: Prediction) -> None:
         """Judge one prediction of the size of its sample."""
@@ -107,7 +107,7 @@ class Scores:
         pq, sq, rq = self.objects.mean("things")
         row = {"objects_pq": pq, "objects_sq": sq, "objects_rq": rq}
         row |= {"things_pq": self.classes.mean("things")[0], "stuff_pq": self.classes.mean("stuff")[0]}
-        shared, joined = self._area
+        shared, joined = self.area
         row["stuff_iou"] = float(np.mean(shared[joined > 0] / joined[joined > 0])) if joined.any() else math.nan
         row["mean_pq"] = _mean(row[k] for k in ("objects_pq", "things_pq", "stuff_pq"))
         return row
@@ -119,7 +119,7 @@ class Scores:
                 if ignore is not None:
                     a, b = a & ~ignore, b & ~ignore
                 both = np.count_nonzero(a & b)
-                self._area[:, i] += both, np.count_nonzero(a) + np.count_nonzero(b) - both
+                self.area[:, i] += both, np.count_nonzero(a) + np.count_nonzero(b) - both
 
 
 def without_things(prediction: Prediction) -> Prediction:

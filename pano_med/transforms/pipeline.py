@@ -14,7 +14,7 @@ from pano_med.transforms.targets import SPATIAL, PanopticTargetsd, to_dict
 
 
 def train_pipeline(size: int = 256, mpp: float | None = None, seed: int = 0, min_pixels: int = 16,
-                   by_class: bool = False) -> Compose:
+                   by_class: bool = False, stain: bool = True) -> Compose:
     """`Sample` -> (image, target), with every augmentation.
 
     Args:
@@ -23,6 +23,7 @@ def train_pipeline(size: int = 256, mpp: float | None = None, seed: int = 0, min
         seed: of the whole chain; `pipeline.set_random_state(n)` before an item makes that item repeatable.
         min_pixels: things with fewer visible pixels are ignored.
         by_class: crops are laid around things of every class equally often (see `RandScaleCropd`).
+        stain: change the amounts of the stains; without, all else is drawn as it would be with it.
 
     Returns:
         a chain from `Sample` to ((3, size, size) float32 0..1, the dictionary of `panoptic_targets`).
@@ -31,7 +32,7 @@ def train_pipeline(size: int = 256, mpp: float | None = None, seed: int = 0, min
         [
             to_dict,
             RandScaleCropd(size, mpp, turn=0.5, by_class=by_class),
-            RandHEDJitterd(),
+            RandHEDJitterd() if stain else RandHEDJitterd(prob=0),
             RandPhotometricd(),
             RandFlipd(SPATIAL, prob=0.5, spatial_axis=0),
             RandRotate90d(SPATIAL, prob=0.75),  # with the flip: all eight views of a square, equally often

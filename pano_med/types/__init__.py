@@ -9,10 +9,11 @@ that covers one pixel at row 2, column 5 is (5, 2, 6, 3); `pixel_size_um` is the
 """
 
 from pano_med.types.panoptic import Panoptic, Segment, check_pixel_size, count_ids
-from pano_med.types.taxonomy import HE_CORE, OKABE_ITO, Category, Taxonomy
+from pano_med.types.taxonomy import DEMONSTRATION, HE_CORE, OKABE_ITO, Category, Taxonomy
 from pano_med.types.tensors import Instances, LazySample, Prediction, Sample
 
 __all__ = [
+    "DEMONSTRATION",
     "HE_CORE",
     "OKABE_ITO",
     "Category",

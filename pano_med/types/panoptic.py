@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -158,6 +158,16 @@ class Panoptic:
     def stuff(self) -> tuple[Segment, ...]:
         """The segments that are stuff."""
         return tuple(s for s in self.segments if not self.taxonomy[s.category_id].isthing)
+
+    def plain(self) -> Panoptic:
+        """The same segments without the types of things, see `Taxonomy.plain`."""
+        taxonomy = self.taxonomy.plain()
+        if taxonomy is self.taxonomy:
+            return self
+        (one,) = taxonomy.things
+        things = {s.id for s in self.things}
+        segments = tuple(replace(s, category_id=one.id) if s.id in things else s for s in self.segments)
+        return replace(self, segments=segments, taxonomy=taxonomy)
 
     def semantic(self) -> np.ndarray:
         """(H, W) int32: the category id of each pixel, `Taxonomy.VOID` where there is none."""

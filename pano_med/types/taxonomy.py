@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 #: Okabe & Ito (2008): eight colours that people with any common colour blindness tell apart.
@@ -17,6 +17,10 @@ OKABE_ITO: dict[str, tuple[int, int, int]] = {
     "purple": (204, 121, 167),
     "black": (0, 0, 0),
 }
+
+
+#: What is said wherever types are shown that nobody has checked on other patients.
+DEMONSTRATION = "Types of nuclei are a demonstration: nobody has checked them on other patients."
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Taxonomy:
         categories: stuff and things; ids and names are unique.
         unclassed: the thing class of an object whose type nobody annotated ("nucleus"). It is legal in truths and
             in files but has no channel in a network. None where the taxonomy has no such thing.
+        note: one sentence that everybody who reads these classes must know, such as `DEMONSTRATION`; every file and
+            picture of a map carries it. Not a part of what makes two tables equal.
 
     Raises:
         ValueError: an id or a name twice, or an `unclassed` that is stuff.
@@ -66,6 +72,7 @@ class Taxonomy:
     name: str
     categories: tuple[Category, ...]
     unclassed: Category | None = None
+    note: str = field(default="", compare=False)
 
     #: The id of pixels that belong to no segment, in every taxonomy and every file.
     VOID = 0
@@ -110,6 +117,14 @@ class Taxonomy:
         """Number of thing categories that a network tells apart."""
         return len(self.things)
 
+    def plain(self) -> Taxonomy:
+        """The same stuff and one thing without types: `unclassed`, else "object"; itself where it has but one thing."""
+        things = [c for c in self.all if c.isthing]
+        if len(things) < 2:
+            return self
+        one = self.unclassed or Category(things[0].id, "object", True, things[0].color)
+        return Taxonomy(f"{self.name}-plain", (*self.stuff, one))
+
     def __getitem__(self, key: int | str) -> Category:
         """The category with this id or name.
 
@@ -140,7 +155,8 @@ class Taxonomy:
         """Plain JSON-ready form; `from_dict` gives the same taxonomy back."""
         rows = [{"id": c.id, "name": c.name, "isthing": c.isthing, "color": list(c.color)} for c in self.all]
         unclassed = None if self.unclassed is None else self.unclassed.id
-        return {"name": self.name, "categories": rows, "unclassed": unclassed}
+        note = {"note": self.note} if self.note else {}
+        return {"name": self.name, "categories": rows, "unclassed": unclassed, **note}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Taxonomy:
@@ -155,7 +171,7 @@ class Taxonomy:
             ]
             unclassed = table.get("unclassed")
             own = tuple(c for c in rows if c.id != unclassed)
-            return cls(table["name"], own, next((c for c in rows if c.id == unclassed), None))
+            return cls(table["name"], own, next((c for c in rows if c.id == unclassed), None), table.get("note", ""))
         except (KeyError, TypeError) as error:
             raise ValueError(f"a taxonomy needs name and categories (id, name, isthing, color): {error!r}") from error
 

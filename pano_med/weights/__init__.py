@@ -5,6 +5,6 @@ This folder is the registry of what ships with the package: each `NAME.json` is 
 
 from pano_med.weights.cards import read_card, shipped
 from pano_med.weights.imagenet import imagenet_lite0
-from pano_med.weights.store import DEFAULT, LoadedWeights, load, save
+from pano_med.weights.store import DEFAULT, LoadedWeights, find, load, save
 
-__all__ = ["DEFAULT", "LoadedWeights", "imagenet_lite0", "load", "read_card", "save", "shipped"]
+__all__ = ["DEFAULT", "LoadedWeights", "find", "imagenet_lite0", "load", "read_card", "save", "shipped"]

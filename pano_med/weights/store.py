@@ -33,7 +33,8 @@ class LoadedWeights:
 
     Attributes:
         model: in eval mode, float32.
-        meta: the card: name, config, taxonomy, model_mpp, and what `save` was told (data, recipe, scores, licence).
+        meta: the card: name, config, taxonomy, model_mpp, and what `save` was told (data, recipe, scores, licence,
+            types_validated).
     """
 
     model: nn.Module
@@ -49,6 +50,11 @@ class LoadedWeights:
         """Micrometres per pixel that the network works at."""
         return float(self.meta["model_mpp"])
 
+    @property
+    def types_validated(self) -> bool:
+        """Whether the types of things were checked on labelled things of patients that training did not see."""
+        return bool(self.meta.get("types_validated", False))
+
 
 def save(model: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
     """Write `path` (fp16 safetensors) and its card (`.json` beside it).
@@ -56,7 +62,8 @@ def save(model: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
     Args:
         model: with `config` and `taxonomy`, as the networks of `pano_med.models` have them.
         path: ends with .safetensors; its stem is the name of the weights.
-        card: JSON-ready. Needs "model_mpp"; say also "licence", "data", "recipe", "scores".
+        card: JSON-ready. Needs "model_mpp"; say also "licence", "data", "recipe", "scores", and "types_validated": True
+            once classed things of other patients have shown that types can be relied on (False where it is missing).
 
     Returns:
         The path of the weights file.
@@ -71,7 +78,8 @@ def save(model: nn.Module, path: str | Path, card: Mapping[str, Any]) -> Path:
     mpp = card.get("model_mpp")
     if not isinstance(mpp, int | float) or not mpp > 0:
         raise ValueError(f"a card needs model_mpp, the micrometres per pixel of the network, got {mpp!r}")
-    head = {**card, "format": FORMAT, "name": path.stem, "config": model.config, "taxonomy": model.taxonomy.to_dict()}
+    head = {"types_validated": False, **card, "format": FORMAT, "name": path.stem, "config": model.config,
+            "taxonomy": model.taxonomy.to_dict()}
     tensors = {name: _halve(name, tensor) for name, tensor in model.state_dict().items()}
     part = path.with_suffix(".part")
     try:
@@ -99,7 +107,9 @@ def load(name_or_path: str | Path = DEFAULT, device: str | torch.device = "cpu",
         FileNotFoundError: neither a name nor a file.
         ValueError: truncated, changed, from elsewhere, another taxonomy, or tensors that do not fit the network.
     """
-    path, card = _find(name_or_path)
+    path = find(name_or_path)
+    beside = path.with_suffix(".json")
+    card = read_card(beside) if beside.is_file() else None
     if card is not None:
         check_file(path, card)
     head, tensors = _read(path)
@@ -115,17 +125,20 @@ def load(name_or_path: str | Path = DEFAULT, device: str | torch.device = "cpu",
     return LoadedWeights(model.to(device).eval(), card or head)
 
 
-def _find(name_or_path: str | Path) -> tuple[Path, dict[str, Any] | None]:
-    """Path of the weights and their card, if there is one."""
+def find(name_or_path: str | Path) -> Path:
+    """The file of weights, by name or path as `load` takes it.
+
+    Raises:
+        FileNotFoundError: neither a name nor a file.
+    """
     inside = HOME / f"{name_or_path}.json"
     if isinstance(name_or_path, str) and inside.parent == HOME and inside.is_file():
-        return inside.with_suffix(".safetensors"), read_card(inside)
+        return inside.with_suffix(".safetensors")
     path = Path(name_or_path)
     if not path.is_file():
         raise FileNotFoundError(f"there are no weights {str(name_or_path)!r}: give a .safetensors file or one of "
                                 f"{', '.join(shipped()) or '(none ship with this copy)'}")
-    beside = path.with_suffix(".json")
-    return path, read_card(beside) if beside.is_file() else None
+    return path
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -146,7 +146,8 @@ def layer(panoptic: Panoptic) -> dict[str, Any]:
     Returns:
         ids: PNG bytes of the numbers; categories: see `categories`; segments: columns id, category (index into
         categories), score, area (px), row and col (of its middle, always inside), place (row, col, row, col of its
-        box, far edges exclusive); labels: [number, row, col] where a letter may stand in stuff.
+        box, far edges exclusive); labels: [number, row, col] where a letter may stand in stuff; note: of the
+        taxonomy.
     """
     number = {s.id: i for i, s in enumerate(panoptic.segments, 1)}
     dense = panoptic.lookup(number)
@@ -166,6 +167,7 @@ def layer(panoptic: Panoptic) -> dict[str, Any]:
             "place": [[b[0].start, b[1].start, b[0].stop, b[1].stop] for b in boxes],
         },
         "labels": _labels(panoptic, number),
+        "note": panoptic.taxonomy.note,
     }
 
 

@@ -217,7 +217,7 @@ async function draw(context) {
     pano.button("−", () => zoomBy(1 / 1.5), { title: "zoom out" }), pano.button("whole slide", () => home(), {})),
   el("div", { class: "pano-group", role: "group", "aria-label": "draw" }, map ? toolButton("rectangle", "▭ rectangle", "r") : null,
     map ? toolButton("polygon", "⬠ polygon", "g") : null, toolButton("distance", "↔ distance", "m"), pano.button("clear", clear, {})));
-  let legend = null, opacity = null, types = null, fill = null;
+  let legend = null, opacity = null, types = null, note = null, fill = null;
   const look = el("div", { class: "pano-slide-look" });
   function makeLegend() {
     const made = slidePanel.legend(map, { types: model.get("types"), hidden: hidden(), onhide: (ids, on) => {
@@ -229,10 +229,12 @@ async function draw(context) {
   }
   if (map) {
     opacity = pano.slider("opacity", { step: 0.05, value: model.get("opacity"), oninput: (v) => f.put("opacity", v) });
-    types = pano.checkbox("show types (demonstration)", model.get("types"), (on) => f.put("types", on));
+    types = pano.checkbox(map.note ? "show types (demonstration)" : "show types", model.get("types"), (on) => f.put("types", on));
+    types.hidden = map.categories.filter((kind) => kind.isthing).length < 2; // a plain map has none
+    note = el("p", { class: "pano-note", role: "note", hidden: !model.get("types") || !map.note }, map.note);
     fill = pano.checkbox("fill nuclei", model.get("fill"), (on) => f.put("fill", on));
     makeLegend();
-    side.append(look, el("div", { class: "pano-slide-looks" }, opacity, types, fill), el("div", { class: "pano-group", role: "group", "aria-label": "walk" },
+    side.append(look, el("div", { class: "pano-slide-looks" }, opacity, types, fill), note, el("div", { class: "pano-group", role: "group", "aria-label": "walk" },
       pano.button("least certain", () => start("certain", "least certain"), { title: "least certain nuclei (key u)" }),
       pano.button("largest", () => start("large", "largest"), { title: "largest nuclei (key l)" }),
       pano.button("◀", () => step(-1), { title: "back (key p)" }), pano.button("▶", () => step(1), { title: "next (key n)" })), region);
@@ -275,7 +277,7 @@ async function draw(context) {
   f.listen("hidden", () => { legend?.set(hidden()); redraw(); });
   const shine = () => { if (layer) layer.canvas.style.opacity = model.get("opacity"); };
   f.listen("opacity", () => { opacity?.set(model.get("opacity")); shine(); });
-  f.listen("types", () => { types.set(model.get("types")); makeLegend(); region.set(regionAnswer, map, model.get("types")); redraw(); });
+  f.listen("types", () => { types.set(model.get("types")); note.hidden = !model.get("types") || !map.note; makeLegend(); region.set(regionAnswer, map, model.get("types")); redraw(); });
   f.listen("fill", () => { fill.set(model.get("fill")); redraw(); });
   f.listen("selected", redraw);
   f.listen("region", redraw);

@@ -50,7 +50,8 @@ class SlideViewer(Picture):
     Attributes:
         opacity: of the map, 0..1.
         fill: whether nuclei are filled, too.
-        types: whether nuclei are drawn by their type. Off at first: types are a demonstration, finding is not.
+        types: whether nuclei are drawn by their type. Off at first: types are a demonstration as a rule, finding is
+            not. A plain map has none; then there is no switch either.
         hidden: category ids that are not drawn.
         selected: id of the nucleus that was clicked, 0 = none.
         region: (row, column) corners of the region that was drawn, in level-0 pixels.
@@ -119,7 +120,7 @@ class SlideViewer(Picture):
         if found is not None:
             kinds = categories(found.taxonomy)
             told["map"] = {"scale": found.scale, "shapes": [list(s) for s in found.shapes], "categories": kinds,
-                           "plain": _plain(found.taxonomy)}  # fmt: skip
+                           "plain": _plain(found.taxonomy), "note": found.taxonomy.note}  # fmt: skip
         return told
 
     @traitlets.validate("hidden")
@@ -266,8 +267,5 @@ def _open(shown: Any, slide: Slide | str | Path | None) -> tuple[SlideMap | None
 @functools.cache
 def _plain(taxonomy: Taxonomy) -> dict[str, Any]:
     """How nuclei are drawn when their types are not: as the class without a type."""
-    one = taxonomy.unclassed or taxonomy.things[0]
-    return next(c for c in categories(taxonomy) if c["id"] == one.id) | {
-        "name": one.name if taxonomy.unclassed else "object",
-        "line": [1.0, 1],
-    }
+    one = next(c for c in taxonomy.plain().all if c.isthing)
+    return next(c for c in categories(taxonomy) if c["id"] == one.id) | {"name": one.name, "line": [1.0, 1]}

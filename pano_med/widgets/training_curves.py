@@ -24,6 +24,7 @@ PARTS: dict[str, list[Any]] = {
     "class": ["boxes: class", "#009E73", [10, 3, 2, 3]],
     "box": ["boxes: place", "#56B4E9", [5, 2]],
     "mask": ["masks", "#CC79A7", [12, 4]],
+    "centre": ["centres of things", "#595959", [1, 3]],
 }
 #: Column of a validation -> [name, colour, dashes, sign].
 SCORES: dict[str, list[Any]] = {

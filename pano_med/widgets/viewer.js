@@ -163,7 +163,8 @@ async function render({ model, el: host }) {
     el("div", { class: "pano-bar" }, pano.zoomButtons(view), mode, opacity),
     el("div", { class: "pano-split" },
       pano.stages(all.map((side) => side.stage), f.status),
-      el("div", { class: "pano-side" }, legend, el("div", {}, which, table))));
+      el("div", { class: "pano-side" }, legend, el("p", { class: "pano-note", role: "note" }, model.get("panoptic").note),
+        el("div", {}, which, table))));
   f.root.append(hint);
 
   // ---- Python moves things too

@@ -63,7 +63,7 @@ class PanopticViewer(Picture):
             if truth.taxonomy != panoptic.taxonomy:
                 raise ValueError(
                     "`panoptic` and `truth` must share one taxonomy, "
-                    f"got {panoptic.taxonomy.name!r} and {truth.taxonomy.name!r}"
+                    f"got {panoptic.taxonomy.name!r} and {truth.taxonomy.name!r}; `plain()` of both takes the types off"
                 )
         self._rgb, self._maps = rgb, {"panoptic": panoptic, "truth": truth}
         super().__init__(
