@@ -182,6 +182,12 @@ def test_guessed_pixel_size(side: int, smallest: float) -> None:
     assert any(said in w for w in result.warnings)
 
 
+def test_weights_that_find_no_nuclei_guess_nothing() -> None:
+    result = segmenter(meta={"nucleus_um": None})(painted((400, 400), 10)[0])
+    assert (result.mpp, result.mpp_source) == (MPP, "estimated")
+    assert any("these weights find no nuclei to guess it by: 0.25 um is assumed" in w for w in result.warnings)
+
+
 def test_too_few_nuclei_for_a_guess() -> None:
     result = segmenter()(painted((120, 120))[0])
     assert (result.mpp, result.mpp_source) == (MPP, "estimated")

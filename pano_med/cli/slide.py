@@ -58,7 +58,8 @@ def _warn(slide: Slide, segmenter: object) -> None:
     if times > COARSE:
         say(f"warning: a pixel of {slide.name} is {mpp:.3g} um wide, {times:.2g} times what these weights are made for "
             f"({loaded.model_mpp:g}), so few nuclei will be found; if that is wrong, give the true size with --mpp")
-    guess = guess_mpp(slide, tissue_mask(slide), segment, float(loaded.meta.get("nucleus_um", 7.0)))
+    um = loaded.nucleus_um
+    guess = None if um is None else guess_mpp(slide, tissue_mask(slide), segment, um)
     sentence = doubt(slide, guess)
     if sentence:
         say(f"warning: {sentence}")

@@ -114,7 +114,10 @@ class Segmenter:
 
     def _guess(self, image: np.ndarray) -> tuple[float, str]:
         start = self.loaded.model_mpp
-        um = float(self.loaded.meta.get("nucleus_um", 7.0))
+        um = self.loaded.nucleus_um
+        if um is None:
+            return start, ("the pixel size is unknown, and these weights find no nuclei to guess it by: "
+                           f"{start:g} um is assumed; give the true one")
         mpp, count = estimate_mpp(image, lambda part, assumed: self._segment(part, assumed, None), um, start)
         if not count:
             return start, ("the pixel size is unknown and too few nuclei were found to guess it: "

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from pano_med import models
 from pano_med.formats import sha256_of
-from pano_med.types import Taxonomy
+from pano_med.types import HE_CORE, Taxonomy
 from pano_med.weights.cards import FORMAT, HOME, check_card, check_file, read_card, shipped
 
 #: The weights that are used where nobody names any.
 DEFAULT = "he-nano"
+#: Median diameter of a nucleus in micrometres where a card does not say.
+NUCLEUS_UM = 7.0
 
 # The header of a weights file: one entry that holds the card, less what only the finished file can tell.
 _HEADER = "pano_med"
@@ -49,6 +51,12 @@ class LoadedWeights:
     def model_mpp(self) -> float:
         """Micrometres per pixel that the network works at."""
         return float(self.meta["model_mpp"])
+
+    @property
+    def nucleus_um(self) -> float | None:
+        """Median diameter of the nuclei that it finds, to guess a pixel size by; None where it finds other things."""
+        known = self.meta.get("nucleus_um", NUCLEUS_UM if self.taxonomy == HE_CORE else None)
+        return None if known is None else float(known)
 
     @property
     def types_validated(self) -> bool:
