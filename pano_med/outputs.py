@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,14 @@ def draw(image: np.ndarray, panoptic: Panoptic) -> np.ndarray:
     return overlay(image, panoptic, legend=True)
 
 
+def things_word(names: Iterable[str]) -> str:
+    """What things of these class names are called together: nuclei, glands, or things."""
+    names = list(names)
+    if names and all(name.endswith("nucleus") for name in names):
+        return "nuclei"
+    return f"{names[0]}s" if len(names) == 1 else "things"
+
+
 @dataclass(frozen=True)
 class Summary:
     """Counts, areas and densities of one map.
@@ -154,8 +162,8 @@ class Summary:
         return count / tissue if tissue else None
 
     def areas(self) -> list[tuple[str, float | None, float]]:
-        """(name, mm2 or None, share of the image) of each tissue and of all nuclei together, which lie on top of it."""
-        rows = [*self.areas_px.items(), ("under nuclei", self.things_px)]
+        """(name, mm2 or None, share of the image) of each tissue and of all things together, which lie on top of it."""
+        rows = [*self.areas_px.items(), (f"under {things_word(self.counts)}", self.things_px)]
         return [(name, self.mm2(pixels), pixels / self.area_px) for name, pixels in rows]
 
     def to_dict(self) -> dict[str, Any]:

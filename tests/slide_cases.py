@@ -184,7 +184,8 @@ class PerfectPredictor:
         mpp = float(model_mpp or painted.mpp)
         meta = {"name": "perfect", "sha256": "0" * 64, "model_mpp": mpp, "score": 0.5, "nucleus_um": 7.0,
                 "config": {"name": "efficientps"}}
-        self.loaded = SimpleNamespace(model_mpp=mpp, meta=meta, model=self.model, taxonomy=painted.taxonomy)
+        self.loaded = SimpleNamespace(model_mpp=mpp, meta=meta, model=self.model, taxonomy=painted.taxonomy,
+                                      nucleus_um=7.0)
         self.delay, self.calls = delay, 0
 
     def predict(self, image: np.ndarray, mpp: float) -> Any:

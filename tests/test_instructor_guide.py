@@ -18,7 +18,10 @@ def test_every_exercise_has_its_row_of_wrong_answers() -> None:
 
 def test_every_lesson_has_its_place_in_the_half_day() -> None:
     plan = GUIDE.split("## Half a day")[1].split("\n## ")[0]
-    assert set(re.findall(r"^\| \d+ \| (\d\d) ", plan, re.MULTILINE)) == {f"{n:02d}" for n in book.lessons()}
+    planned, left = set(re.findall(r"^\| \d+ \| (\d\d) ", plan, re.MULTILINE)), set(re.findall(r" but (\d\d)", plan))
+    assert planned | left == {f"{n:02d}" for n in book.lessons()}
+    assert not planned & left
+    assert all(f"lesson {n}: " in plan for n in left), "what is left out of the half day has a time of its own"
 
 
 @pytest.mark.parametrize(("heading", "most"), [("## Ninety minutes", 90), ("## Half a day", 240)])

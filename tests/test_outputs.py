@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from outputs_cases import IMAGE, small_map
 
 from pano_med.formats import read_coco, read_image
-from pano_med.outputs import FILES, Summary, draw, output_names, write_outputs
+from pano_med.outputs import FILES, Summary, draw, output_names, things_word, write_outputs
 from pano_med.types import HE_CORE, Panoptic
 
 ENDS = ("png", "tif")
@@ -88,3 +88,11 @@ def test_summary_without_pixel_size_or_tissue() -> None:
     assert Summary.of(blank).per_mm2(0) is None
     with pytest.raises(dataclasses.FrozenInstanceError):
         Summary.of(blank).area_px = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("names", "word"), [
+    (["neoplastic nucleus", "nucleus"], "nuclei"), (["gland"], "glands"), (["gland", "vessel"], "things"),
+    ([], "things"),
+])  # fmt: skip
+def test_things_are_called_by_their_name(names: list[str], word: str) -> None:
+    assert things_word(names) == word

@@ -462,7 +462,8 @@ near.reveal(round(100 * close[hardest].mean()))
 # %% [markdown]
 # Outlines hold a third of this tile's pixels and well over half of the hardest quarter: is a pixel on the edge nucleus
 # or cytoplasm? Two people would not always agree. The rest of the hardest quarter are regions whose tissue the network
-# is unsure of.
+# is unsure of. Where tissue is outlined coarsely, the hardest pixels are mostly faults of the outline, so our small
+# network is trained on all pixels now; the share is an option (`EfficientPS.small(hard_share=0.25)`).
 #
 # ## Look inside yourself
 # `record` hangs a hook on each module and lets the image flow through; `LayerLens` shows what the modules wrote. Choose

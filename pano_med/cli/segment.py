@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pano_med.cli.app import EXPECTED, one_line, say
 from pano_med.formats import make_folder, read_image
-from pano_med.outputs import Summary, output_names, write_outputs
+from pano_med.outputs import Summary, output_names, things_word, write_outputs
 from pano_med.predict import Segmenter, load_segmenter
 
 
@@ -77,4 +77,4 @@ def _sentence(row: dict[str, Any]) -> str:
     kinds = ", ".join(f"{n} {k}" for k, n in things.items() if n and len(things) > 1)
     area = f"{row['area_mm2']:.3g} mm2, " if row["area_mm2"] is not None else ""
     total = sum(things.values())
-    return f"{row['name']}: {total} nuclei{f' ({kinds})' if kinds else ''}, {area}{row['seconds']:.1f} s"
+    return f"{row['name']}: {total} {things_word(things)}{f' ({kinds})' if kinds else ''}, {area}{row['seconds']:.1f} s"

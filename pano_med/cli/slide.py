@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pano_med.cli.app import say
+from pano_med.outputs import things_word
 from pano_med.predict import load_segmenter
 from pano_med.slides import need_mpp, open_slide, tissue_mask
 from pano_med.slides.begin import check_folder
@@ -87,7 +88,7 @@ def _tell(result: Result, as_json: bool, quiet: bool) -> int:
         things = sum(manifest["counts"].values())
         kinds = ", ".join(f"{n} {k}" for k, n in manifest["counts"].items() if n and len(manifest["counts"]) > 1)
         area = sum(manifest["areas_um2"].values()) / 1e6
-        found = f"{things} nuclei{f' ({kinds})' if kinds else ''}"
+        found = f"{things} {things_word(manifest['counts'])}{f' ({kinds})' if kinds else ''}"
         print(f"{manifest['slide']['name']}: {found}, {area:.3g} mm2 looked at; "
               f"the result is in {out}")
     return int(bool(failed))

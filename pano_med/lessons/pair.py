@@ -24,8 +24,9 @@ _COLUMNS = ("objects_pq", "things_pq", "stuff_pq", "stuff_iou")
 def equal_steps() -> dict[int, dict[str, tuple[float, ...]]]:
     """By training step: (nuclei PQ, mean PQ of types, tissue PQ, tissue IoU) of both networks after as many steps.
 
-    From the cards' histories, on the whole validation part. Both were trained on the same draws of the same images; the
-    painted tiles among them changed a little between the two runs.
+    From the cards' histories, on the whole validation part: the pair's training, and the first of the four that made
+    `he-nano`. Both were trained on the same draws of the same images; the painted tiles among them changed a little
+    between the two runs.
     """
     cards = shipped()
     ours = _history(cards.get(ONE, {}))
