@@ -524,7 +524,7 @@ check.answer("5.5", interval)
 # - Seven intervals at 95 %: in about every third class one of them misses the truth.
 # - All arms had the same time. A slower arm did fewer steps, and that is part of its result.
 # - Two machines of different speed add noise, no bias, since chance dealt the arms. That is why names draw.
-# - Painted tiles are not patients. `docs/benchmarks.md` has the ablation on real images.
+# - Painted tiles are not patients. `make ablations` does the same on real images, for hours instead of minutes.
 #
 # ## Where to go next
 #
