@@ -26,6 +26,9 @@ MIN_NUCLEI = 30
 #: nuclei differ, and none is doubted; half the true size is doubted in four of six, twice the true size in three.
 #: The errors that pass are those that leave nuclei at a size that the network knows.
 FACTOR = 1.6
+#: A guess that lies farther from the size it was made at than this factor is made again, at the guess: nuclei that are
+#: shown too large or too small are measured badly.
+AGAIN = 1.25
 #: An objective says its nominal magnification; scanners keep within this factor of 10 um / magnification.
 OBJECTIVE_FACTOR = 1.5
 #: Red absorbs haematoxylin, hardly eosin: below this it is a nucleus, most likely.
@@ -51,23 +54,24 @@ def guess_mpp(slide: Slide, tissue: Tissue, segment: Segment, nucleus_um: float 
               start: float = 0.25) -> Guess | None:
     """Guess the pixel size of a slide from the median diameter of the nuclei in three patches of its tissue.
 
-    They are measured at the stated size; where hardly any are found there, at twice and half of it. That is one step
-    of `pano_med.predict.estimate_mpp`: further steps would drive a slide of small nuclei away from its true size, as
-    they do on a real one (0.81 um after three steps, 0.499 um true).
+    They are measured at the stated size; where hardly any are found there, at twice and half of it. A guess far from
+    that size is made once more, at the guess. Those are one or two steps of `pano_med.predict.estimate_mpp`: further
+    steps would drive a slide of small nuclei away from its true size, as they did on a real one (0.81 um after three
+    steps, 0.499 um true).
 
     Args:
         slide: the slide.
         tissue: its tissue.
         segment: see `Segment`.
         nucleus_um: median diameter of the nuclei that the network was trained on.
-        start: assumption where the slide's own pixel size is unknown; the guess is then taken twice.
+        start: assumption where the slide's own pixel size is unknown; the guess is then always made twice.
 
     Returns:
         None where there is no tissue, or too few nuclei in it.
     """
     patches = _patches(slide, tissue)
     guess = _guess(patches, segment, nucleus_um, slide.mpp or start)
-    if guess and slide.mpp is None:
+    if guess and (slide.mpp is None or not 1 / AGAIN <= guess.mpp / slide.mpp <= AGAIN):
         guess = _guess(patches, segment, nucleus_um, guess.mpp) or guess
     return guess
 
