@@ -141,5 +141,5 @@ def test_what_is_missing_or_in_the_way_is_said(own: Path, tmp_path: Path) -> Non
         assert message in told.stderr
     told = call("bundle", "he-giant", "--out", tmp_path / "new")
     assert told.exit_code == 1
-    assert "there are no weights 'he-giant': give a .safetensors file or one of he-nano" in told.stderr
+    assert "there are no weights 'he-giant': give a .safetensors file or one of glands-nano" in told.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["full"]
