@@ -32,6 +32,15 @@ def test_every_pixel_points_at_the_middle_of_its_own_thing() -> None:
     assert closeness[0, 0] == 0
 
 
+def test_many_things_keep_their_own_middles_in_half_precision() -> None:
+    masks = torch.zeros(400, 20, 20, dtype=torch.bool)
+    masks.view(400, -1)[torch.arange(400), torch.arange(400)] = True  # one pixel each
+    with torch.autocast("cpu", torch.bfloat16):
+        _, offset, thing = centre_targets(masks)
+    assert thing.all()
+    assert not offset.any()
+
+
 def test_touching_things_come_apart_exactly() -> None:
     masks = touching()
     boxes = regions(said(masks), masks.any(0).float(), CentreRules())

@@ -181,6 +181,9 @@ def test_a_set_of_ones_own_with_card_hashes_and_split_beside_it(tmp_path: Path) 
     assert check_hashes(card, tmp_path) == []
     train, validation = data.load_split(card, tmp_path)
     assert ([s.name for s in train], [s.name for s in validation]) == (["x1"], ["x2"])
+    wrong = {"own": {"groups": {"x1": {"left_out": ["x1"]}, "x2": {"validation": ["x2"]}}}}  # labels beside the things
+    (tmp_path / "splits.json").write_text(json.dumps(wrong))
+    assert [[s.name for s in part] for part in data.load_split(card, tmp_path)] == [[], ["x2"]]
     (tmp_path / "splits.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"the split .*splits\.json is missing; the card of own names it"):
         data.load_split(card, tmp_path)

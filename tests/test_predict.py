@@ -182,6 +182,11 @@ def test_guessed_pixel_size(side: int, smallest: float) -> None:
     assert any(said in w for w in result.warnings)
 
 
+def test_the_card_says_how_much_masks_count() -> None:
+    assert segmenter(meta={"mask_gain": 4.0}).rules.mask_gain == 4
+    assert segmenter().rules.mask_gain == 1
+
+
 def test_weights_that_find_no_nuclei_guess_nothing() -> None:
     result = segmenter(meta={"nucleus_um": None})(painted((400, 400), 10)[0])
     assert (result.mpp, result.mpp_source) == (MPP, "estimated")

@@ -61,8 +61,10 @@ def centre_targets(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Closeness falls from 1 in the middle to 0 at the radius of a circle of the thing's area, as far as it reaches.
     """
     n, h, w = masks.shape
-    index = (masks.flatten(1).T.float() @ torch.arange(1, n + 1, device=masks.device, dtype=torch.float32)).long()
-    index = index.clamp(max=n)
+    # Not a matrix product: autocast would make it bfloat16, whose whole numbers end at 256.
+    covered = masks.flatten(1).byte()
+    nobody = torch.zeros(h * w, dtype=torch.int64, device=masks.device)
+    index = (covered.argmax(0) + 1) * covered.any(0) if n else nobody
     y, x = torch.meshgrid(torch.arange(h, device=masks.device), torch.arange(w, device=masks.device), indexing="ij")
     place = torch.stack([y, x], -1).flatten(0, 1).float()  # (HW, 2)
     area = torch.zeros(n + 1, device=masks.device).index_add_(0, index, torch.ones_like(place[:, 0]))
