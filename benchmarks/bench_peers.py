@@ -3,6 +3,7 @@
     python benchmarks/bench_peers.py train NAME|all --minutes 60 --out runs/peers    resumable: Ctrl-C, then again
     python benchmarks/bench_peers.py score --out runs/peers                          resumable; writes peers.md
     python benchmarks/bench_peers.py score --out runs/peers --again                  times everything anew
+    python benchmarks/bench_peers.py score --every 4 --out runs/peers                judges no more than a quarter anew
 
 Each peer is a file in `benchmarks/peers/`. Only images whose nuclei were all drawn train peers that know nuclei only.
 Times want a machine with nothing else to do. StarDist needs a Python of its own, see `peers/stardist.py`.
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--crop", type=int, default=256, help="side of a crop in pixels")
     parser.add_argument("--batch", type=int, default=4, help="crops in a step")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", type=int, default=1, help="score: the first of so many images, for slow peers")
     parser.add_argument("--again", action="store_true", help="score: time everything anew")
     parser.add_argument("--data", default=os.environ.get("PANO_MED_DATA"), help="data sets; default PANO_MED_DATA")
     args = parser.parse_args(argv)
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.do == "train":
             config = TrainConfig(minutes=args.minutes, crop_size=args.crop, batch_size=args.batch, seed=args.seed)
             return train(names, parts, config, args.out)
-        return score(names, parts, args.out, args.again)
+        return score(names, parts, args.out, args.again, args.every)
     except (KeyboardInterrupt, Interrupted):
         print("\nstopped; the same command goes on", file=sys.stderr)
         return 130
@@ -108,8 +110,14 @@ def train(names: Sequence[str], parts: Ingredients, config: TrainConfig, out: Pa
     return failed
 
 
-def score(names: Sequence[str], parts: Ingredients, out: Path, again: bool = False) -> int:
-    """Score what is trained, write and print the table."""
+def score(names: Sequence[str], parts: Ingredients, out: Path, again: bool = False, every: int = 1) -> int:
+    """Score what is trained, write and print the table.
+
+    Raises:
+        ValueError: `every` below 1.
+    """
+    if every < 1:
+        raise ValueError(f"every image is the first of 1, got --every {every}")
     samples = [s for s in parts.validation if s.source in NUCLEI]
     make_folder(out)
     if not (out / "field.npy").exists():
@@ -120,7 +128,7 @@ def score(names: Sequence[str], parts: Ingredients, out: Path, again: bool = Fal
             absent[name] = "not asked for"
             continue
         try:
-            scores[name] = judge(PEERS[name], out, samples, again)
+            scores[name] = judge(PEERS[name], out, samples, again, every)
         except FileNotFoundError as error:
             absent[name] = str(error)
         except Exception as error:  # one broken peer does not cost the figures of the others

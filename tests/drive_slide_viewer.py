@@ -49,6 +49,7 @@ def drive_slide_viewer(page: Any, widget: Any, nucleus: dict[str, Any], mpp: flo
     page.wait_for_timeout(500)
     assert seen(stage) == start, "the wheel belongs to the page until the slide is clicked"
     use_switches(page, widget, stage)
+    use_types(page, widget, stage)
     use_pointer(page, stage, status, nucleus)
     use_tools(page, widget, stage, status, mpp)
     use_keys(page, stage, status)
@@ -68,13 +69,14 @@ def drive_lesson(notebook: Any, output: Any) -> None:
     stage, status = widget.locator(".pano-slide-stage"), widget.locator(".pano-status")
     settle(page, stage)
     use_switches(page, widget, stage)
+    expect(widget.get_by_label("show types")).to_be_hidden()  # its nuclei are plain
     use_tools(page, widget, stage, status, 0.5)
     use_keys(page, stage, status)
     expect(widget.locator(".pano-fault")).to_be_empty()
 
 
 def use_switches(page: Any, widget: Any, stage: Any) -> None:
-    """Classes, types, fill and opacity change what is drawn, and ask for no tile."""
+    """Classes, fill and opacity change what is drawn, and ask for no tile."""
     asked, plain = stage.get_attribute("data-asked"), stage.evaluate(PRINT)
     nuclei = widget.get_by_role("checkbox", name="nucleus", exact=True)
     nuclei.uncheck()
@@ -88,6 +90,16 @@ def use_switches(page: Any, widget: Any, stage: Any) -> None:
     page.wait_for_timeout(200)
     assert stage.evaluate(PRINT) != plain
     widget.get_by_label("fill nuclei").uncheck()
+    slider = widget.get_by_role("slider", name="opacity")
+    slider.press("Home")
+    assert stage.locator(".pano-slide-map").evaluate("c => getComputedStyle(c).opacity") == "0"
+    slider.press("End")
+    assert stage.get_attribute("data-asked") == asked, "no tile was asked for again"
+
+
+def use_types(page: Any, widget: Any, stage: Any) -> None:
+    """Types are hidden until they are asked for; then nuclei are drawn by type, and no tile is asked for."""
+    asked, plain = stage.get_attribute("data-asked"), stage.evaluate(PRINT)
     types = widget.get_by_label("show types (demonstration)")
     expect(types).not_to_be_checked()
     types.check()
@@ -95,10 +107,6 @@ def use_switches(page: Any, widget: Any, stage: Any) -> None:
     page.wait_for_timeout(200)
     assert stage.evaluate(PRINT) != plain
     types.uncheck()
-    slider = widget.get_by_role("slider", name="opacity")
-    slider.press("Home")
-    assert stage.locator(".pano-slide-map").evaluate("c => getComputedStyle(c).opacity") == "0"
-    slider.press("End")
     assert stage.get_attribute("data-asked") == asked, "no tile was asked for again"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +134,18 @@ def test_the_table_owns_up_where_ours_does_not_lead():
     assert short[-1] == "- HoVer-Net takes 59 times as long as ours; short of the goal of 60 times."
 
 
+def test_a_slow_peer_is_compared_on_the_images_that_it_was_judged_on():
+    slow, fast = scored(0.5, 99), scored(0.9)
+    slow["images"] = dict(list(slow["images"].items())[:3])
+    fast["images"]["5 " + table.NUCLEI[2] + " name 5"] = [0, 9, 9, 0]
+    whole = table.difference(scored(0.5), scored(0.9), table.NUCLEI)
+    assert table.difference(slow, fast, table.NUCLEI).value == pytest.approx(whole.value, abs=0.05)
+    page = table.markdown({OURS: fast, "hovernet": slow}, dict.fromkeys(PEERS, "not asked for"), "here")
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
+    assert re.search(r"\] \([1-3] images\)", rows[PEERS["hovernet"].title])
+    assert "images)" not in rows[PEERS[OURS].title]
+
+
 def test_pq_is_pooled_over_images():
     assert score.pq([[1, 0, 0, 0.8], [1, 2, 0, 0.6]]) == pytest.approx(1.4 / 3)
     assert math.isnan(score.pq([[0, 0, 0, 0]]))
@@ -167,6 +180,10 @@ def test_scoring_goes_on_where_it_stopped_and_begins_anew_after_more_training(tm
     last.write_text(json.dumps({"step": 9, "total": 9, "seconds": 90}))
     assert score.judge(peer, tmp_path, tiles)["trained"]["step"] == 9
     assert len(calls) == 5
+    last.write_text(json.dumps({"step": 10, "total": 10, "seconds": 99}))
+    few = score.judge(peer, tmp_path, tiles, every=2)
+    assert list(few["images"]) == [score.key(0, tiles[0])]
+    assert score.judge(peer, tmp_path, tiles, every=1)["images"].keys() == done["images"].keys()
 
 
 def test_a_peer_with_nothing_to_learn_is_scored_too(tmp_path, monkeypatch):

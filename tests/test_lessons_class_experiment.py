@@ -204,7 +204,7 @@ def test_a_run_ends_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         def row(self) -> dict[str, float]:
             return {"mean_pq": 0.41234, "objects_pq": 0.5, "things_pq": float("nan"), "stuff_pq": 0.25, "more": 1.0}
 
-    def train_arm(arm, parts, config, out, on_step=None):  # type: ignore[no-untyped-def]
+    def train_arm(arm, parts, config, out, on_step=None, progress=True):  # type: ignore[no-untyped-def]
         asked.append((arm, parts, config))
         out.mkdir(parents=True)
         (out / "last.json").write_text(json.dumps({"step": 33, "seconds": 66.6}))

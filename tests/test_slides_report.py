@@ -16,7 +16,7 @@ from pano_med.cli.app import app
 from pano_med.slides import open_slide
 from pano_med.slides.figures import histogram
 from pano_med.slides.neighbours import neighbourhood
-from pano_med.slides.report import Figures, html, write_report
+from pano_med.slides.report import Figures, _lead, _things, _tiles, html, write_report
 from pano_med.slides.store import Result
 from pano_med.slides.worst import FEWEST, picture, tile_box, worst_tiles
 from pano_med.types import DEMONSTRATION, HE_CORE
@@ -75,6 +75,14 @@ def test_validated_types_are_no_demonstration(tmp_path):
     text = html(write_result(tmp_path / "r", *painted(96)))
     assert "<h2>Types of nuclei</h2>" in text
     assert "emonstration" not in text
+
+
+def test_glands_are_not_called_nuclei(result):
+    figures = replace(Figures.of(result), counts={"gland": 3})
+    assert figures.word == "glands"
+    said = f"{_lead(result, figures)}{_things(figures)}{_tiles(result, None, figures.word)}"
+    assert "<h2>Glands</h2>" in said
+    assert "nuclei" not in without_pictures(said)
 
 
 def test_plain_nuclei_have_no_demonstration(tmp_path):

@@ -220,10 +220,10 @@ def test_small_empty_and_large_are_drawn(browser: Any, tmp_path: Any, what: str)
     page.wait_for_selector("[data-ready]")
     if what == "thousands":
         expect(page.locator("tr[data-key]")).to_have_count(500)
-        expect(page.locator(".pano-note")).to_contain_text("The first 500 of 4,097 rows in this order")
+        expect(page.locator(".pano-table .pano-note")).to_contain_text("The first 500 of 4,097 rows in this order")
     else:
         expect(page.locator(".pano-status")).to_have_text("This map has no segments: every pixel is void.")
-        expect(page.locator(".pano-note")).to_have_text("None here.")
+        expect(page.locator(".pano-table .pano-note")).to_have_text("None here.")
     page.get_by_role("application").press("n")
     expect(page.locator(".pano-status")).to_contain_text("1 of 4097" if what == "thousands" else "No segment is shown")
     page.close()

@@ -33,7 +33,7 @@ def key(number: int, sample: Sample) -> str:
     return f"{number} {sample.source} {sample.name}"
 
 
-def judge(peer: Peer, out: Path, samples: Sequence[Sample], again: bool = False) -> dict[str, Any]:
+def judge(peer: Peer, out: Path, samples: Sequence[Sample], again: bool = False, every: int = 1) -> dict[str, Any]:
     """Score a peer, or go on; what is stored belongs to the checkpoint that it names.
 
     Returns:
@@ -45,13 +45,14 @@ def judge(peer: Peer, out: Path, samples: Sequence[Sample], again: bool = False)
         out: folder of all peers.
         samples: the validation part.
         again: time it again, on a machine that is quiet now.
+        every: judge the first of so many images only, and what was judged before.
     """
     path, trained = out / "scores" / f"{peer.name}.json", spent(peer, out)
     stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known = {key(i, s) for i, s in enumerate(samples)}
     if not stored or stored["trained"] != trained or not set(stored["images"]) <= known:
         stored = {"trained": trained, "images": {}}
-    left = [(i, s) for i, s in enumerate(samples) if key(i, s) not in stored["images"]]
+    left = [(i, s) for i, s in enumerate(samples) if i % every == 0 and key(i, s) not in stored["images"]]
     if left:
         method = peer.load(out / peer.name)
         stored["parameters"] = method.parameters

@@ -41,6 +41,8 @@ def cells_of(name: str, scores: Mapping[str, Scores]) -> list[str]:
     mine, ours = scores[name], scores.get(OURS)
     speed = mine["speed"]
     cells = [str(over(mine, sources)) for sources in SETS.values()]
+    if len(mine["images"]) < max(len(s["images"]) for s in scores.values()):
+        cells[0] += f" ({len(rows_of(mine, UNSEEN))} images)"
     gain = difference(mine, ours, UNSEEN) if ours and name != OURS else None
     cells.append(f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" if gain else "")
     cells += [_short(speed["seconds"] / MEGAPIXELS), _short(speed["seconds"] / MM2)]
@@ -50,9 +52,10 @@ def cells_of(name: str, scores: Mapping[str, Scores]) -> list[str]:
     return [*cells, f"{trained['seconds'] / 60:.1f} ({trained['step']:,} steps)" if trained else "0"]
 
 
-def rows_of(scores: Scores, sources: Sequence[str]) -> list[list[float]]:
-    """The matches of the images of some sets, in the order of the images."""
-    items = sorted(scores["images"].items(), key=lambda item: int(item[0].split()[0]))
+def rows_of(scores: Scores, sources: Sequence[str], also: Scores | None = None) -> list[list[float]]:
+    """The matches of the images of some sets that another peer was judged on too, in the order of the images."""
+    both = scores["images"] if also is None else scores["images"].keys() & also["images"].keys()
+    items = sorted(((k, v) for k, v in scores["images"].items() if k in both), key=lambda item: int(item[0].split()[0]))
     return [row for name, row in items if name.split()[1] in sources]
 
 
@@ -62,8 +65,8 @@ def over(scores: Scores, sources: Sequence[str]) -> Interval:
 
 
 def difference(theirs: Scores, ours: Scores, sources: Sequence[str]) -> Interval:
-    """Theirs - ours on the same images, drawn together; below 0 = ours is better."""
-    return paired_bootstrap(rows_of(theirs, sources), rows_of(ours, sources), pq, samples=DRAWS)
+    """Theirs - ours on the images that both were judged on, drawn together; below 0 = ours is better."""
+    return paired_bootstrap(rows_of(theirs, sources, ours), rows_of(ours, sources, theirs), pq, samples=DRAWS)
 
 
 def reading(scores: Mapping[str, Scores], absent: Mapping[str, str]) -> list[str]:
@@ -73,7 +76,8 @@ def reading(scores: Mapping[str, Scores], absent: Mapping[str, str]) -> list[str
              "rates of their own; nobody's thresholds were tuned. Peers that start from random weights would gain "
              "from ImageNet's, which are downloads. Ours and the pairs spend steps on tissue without nuclei. Times: "
              f"fastest run over one field of {SIDE} x {SIDE} px at {MPP} um, from uint8 pixels to a map, "
-             "post-processing included; memory: the whole process."]  # fmt: skip
+             "post-processing included; memory: the whole process. A row with a number of images was judged on these "
+             "alone, evenly spread, and so was its difference."]  # fmt: skip
     ours = scores.get(OURS)
     if ours is None:
         return [*lines, "", f"Ours is {absent[OURS]}, so nothing can be compared."]

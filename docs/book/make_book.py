@@ -23,7 +23,10 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 from execute import NOTEBOOKS, executed  # noqa: E402  the folder of notebooks is no package
 
 #: What the site shows, beside the lessons.
-PAGES = ("README.md", "CHANGELOG.md", "docs/*.md", "docs/*.png", "data_cards/*.md", "pano_med/weights/*.md")
+PAGES = (
+    *("README.md", "CHANGELOG.md", "docs/*.md", "docs/*.png", "docs/cards/*.png"),
+    *("data_cards/*.md", "pano_med/weights/*.md"),
+)
 #: A page outside the site's frame: links lead to it as it is, and the lesson shows it in place of a picture.
 LAB = "docs/fusion_lab.html"
 ALONE = (r"\[([^\]]+)\]\(((?:\.\./)?" + re.escape(LAB) + r")\)", r'<a href="\2">\1</a>')

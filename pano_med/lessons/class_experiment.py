@@ -131,7 +131,8 @@ def run(drawn: Draw, folder: str | Path, minutes: float | None = None, steps: in
         data: what to call that in the line.
         on_step: told of every step.
         stop: asked after every step; True ends the run.
-        on_validation, progress: not used; with them, the hooks of a `TrainingMonitor` fit.
+        on_validation: not used; with it, the hooks of a `TrainingMonitor` fit.
+        progress: draw a bar as well.
 
     Raises:
         ValueError: neither minutes nor steps, or both.
@@ -147,7 +148,7 @@ def run(drawn: Draw, folder: str | Path, minutes: float | None = None, steps: in
         if stop is not None and stop():
             raise Interrupted("stopped by you; run the same cell again to go on")
 
-    found = train_arm(drawn.arm, parts or painted(), config, out, on_step=each_step).row()
+    found = train_arm(drawn.arm, parts or painted(), config, out, on_step=each_step, progress=progress).row()
     facts = json.loads((out / "last.json").read_text(encoding="utf-8"))
     scores = {name: None if math.isnan(found[name]) else round(found[name], 4) for name in SCORES}
     return ResultLine(drawn.arm, drawn.seed, data, facts["step"], round(facts["seconds"] / 60, 2), _device(), **scores)

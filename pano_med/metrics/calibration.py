@@ -27,7 +27,7 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean of |share - score| over the bins, weighted by n; nan without a score.
+        """Expected calibration error: mean distance of share and score, bins weighted by n; nan without a score.
 
         Naeini, Cooper and Hauskrecht 2015, AAAI; Guo et al. 2017, ICML.
         """

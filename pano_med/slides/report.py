@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from pano_med.formats import replacing
+from pano_med.outputs import things_word
 from pano_med.pictures import styles
 from pano_med.report import PICTURES, data_uri, legend_item, number, page, percent, table
 from pano_med.slides.consistency import BELOW, RADIUS_UM, consistency
@@ -43,7 +44,7 @@ class Figures:
 
     Attributes:
         counts: number of nuclei of each class name.
-        areas_mm2: mm2 of each tissue, and of all nuclei together ("under nuclei"), which lie on top of it.
+        areas_mm2: mm2 of each tissue, and of all things together ("under nuclei"), which lie on top of it.
         kinds: (N,) category id of each nucleus.
         sizes_um2: (N,) area of each.
         places_um: (N, 2) centre of each, in micrometres.
@@ -63,7 +64,13 @@ class Figures:
         counts = {c.name: int((kinds == c.id).sum()) for c in result.taxonomy.all if c.isthing}
         areas = {name: um2 / 1e6 for name, um2 in result.manifest["areas_um2"].items()}
         places = np.stack([found["row"].to_numpy(), found["column"].to_numpy()], -1) * result.mpp
-        return cls(counts, areas | {"under nuclei": float(sizes.sum(dtype=float)) / 1e6}, kinds, sizes, places)
+        areas[f"under {things_word(counts)}"] = float(sizes.sum(dtype=float)) / 1e6
+        return cls(counts, areas, kinds, sizes, places)
+
+    @property
+    def word(self) -> str:
+        """What the things are called: nuclei, or what the weights find instead."""
+        return things_word(self.counts)
 
     @property
     def tissue_mm2(self) -> float:
@@ -103,10 +110,10 @@ def html(result: Result, slide: Slide | None = None) -> str:
         _lead(result, figures),
         *(f'<p class="warn" role="alert"><b>Please note:</b> {escape(w)}</p>' for w in _warnings(result, seams)),
         _pictures(result),
-        _nuclei(figures),
+        _things(figures),
         _tissue(figures),
         _certificate(seams),
-        _tiles(result, slide),
+        _tiles(result, slide, figures.word),
         _types(result, figures),
         f"<div class=facts>{table('Where this comes from', ('', ''), _facts(result))}</div>",
     ]
@@ -115,9 +122,9 @@ def html(result: Result, slide: Slide | None = None) -> str:
 
 def _lead(result: Result, figures: Figures) -> str:
     return (
-        f"<h1>Slide {escape(result.manifest['slide']['name'])}</h1><p>A network found {len(figures.kinds):,} nuclei in "
-        f"{figures.tissue_mm2:,.2f} mm² of tissue. For research use only, not for diagnosis: nobody has checked "
-        "these figures.</p>"
+        f"<h1>Slide {escape(result.manifest['slide']['name'])}</h1><p>A network found {len(figures.kinds):,} "
+        f"{escape(figures.word)} in {figures.tissue_mm2:,.2f} mm² of tissue. For research use only, not for "
+        "diagnosis: nobody has checked these figures.</p>"
     )
 
 
@@ -150,11 +157,11 @@ def _pictures(result: Result) -> str:
     )
 
 
-def _nuclei(figures: Figures) -> str:
+def _things(figures: Figures) -> str:
     total = len(figures.kinds)
-    rows = [("nuclei", f"{total:,}", number(figures.per_mm2(total), 0))]
-    counts = table("Nuclei", ("", "count", "per mm² of tissue"), rows)
-    return counts + histogram(figures.sizes_um2, "µm²", "size of nuclei")
+    rows = [(figures.word, f"{total:,}", number(figures.per_mm2(total), 0))]
+    counts = table(figures.word.capitalize(), ("", "count", "per mm² of tissue"), rows)
+    return counts + histogram(figures.sizes_um2, "µm²", f"size of {figures.word}")
 
 
 def _tissue(figures: Figures) -> str:
@@ -182,13 +189,13 @@ def _certificate(seams: dict[str, Any] | None) -> str:
     return f"<h2>Seams between tiles</h2>{said}{table('', ('', 'along seams', 'inside tiles'), rows)}"
 
 
-def _tiles(result: Result, slide: Slide | None) -> str:
+def _tiles(result: Result, slide: Slide | None, word: str) -> str:
     failed = result.manifest["tiles"]["failed"]
     rows = [(_place(tile_box(result, f["tile"])), str(f["reason"])) for f in failed[:_MOST]]
     more = f"<p>And {len(failed) - _MOST:,} more.</p>" if len(failed) > _MOST else ""
     shown = "".join(
         f'<figure><img src="{data_uri(picture(result, box, slide))}" alt="a tile with its outlines"><figcaption>'
-        f"mean score {tile.score:.2f} of {tile.count:,} nuclei, {_place(box)}</figcaption></figure>"
+        f"mean score {tile.score:.2f} of {tile.count:,} {escape(word)}, {_place(box)}</figcaption></figure>"
         for tile, box in ((t, tile_box(result, t.number)) for t in worst_tiles(result))
     )
     unread = table("Tiles that could not be read", ("place", "why"), rows, level=3) + more

@@ -27,7 +27,7 @@ TISSUE = (
     "tumour, and faint dirt on the glass for tissue. Compare them with the picture above; do not report them."
 )
 TILES = (
-    "The tiles whose nuclei have the lowest mean scores. A low score means that the network was unsure; blur, folds, "
+    "The tiles whose objects have the lowest mean scores. A low score means that the network was unsure; blur, folds, "
     "ink and unknown tissue are the usual reasons. Rows and columns are those of the slide's full resolution."
 )
 TYPES = "What follows shows what can be computed; it is not a finding."
@@ -54,8 +54,8 @@ def seam_sentences(seams: Mapping[str, Any]) -> tuple[list[str], list[tuple[str,
     rows = [
         ("agreement with the shifted tiles (PQ)", _figure(seams, "band_pq"), _figure(seams, "interior_pq")),
         ("boundary that runs straight", _share(seams, "straight_edges_band"), _share(seams, "straight_edges_inside")),
-        ("nuclei counted twice", _figure(seams, "duplicates", "{:,}"), ""),
-        ("nuclei per area, against inside", _figure(seams, "density_ratio", "{:.2f} times"), ""),
+        ("counted twice", _figure(seams, "duplicates", "{:,}"), ""),
+        ("objects per area, against inside", _figure(seams, "density_ratio", "{:.2f} times"), ""),
     ]
     return [verdict, *(f"{r[:1].upper()}{r[1:]}." for r in seams.get("reasons", [])), places], rows
 

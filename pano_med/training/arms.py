@@ -156,7 +156,8 @@ def find_arm(name: str) -> Arm:
 
 
 def train_arm(arm: str, parts: Ingredients, config: TrainConfig, out: str | Path,
-              pretrained: Mapping[str, Tensor] | None = None, on_step: OnRow | None = None) -> Scores:
+              pretrained: Mapping[str, Tensor] | None = None, on_step: OnRow | None = None, progress: bool = True
+              ) -> Scores:
     """Train an arm and judge it on the recipe's validation part, with the arm's own fusion.
 
     Args:
@@ -166,13 +167,13 @@ def train_arm(arm: str, parts: Ingredients, config: TrainConfig, out: str | Path
             are the recipe's.
         out: folder of the run. A run in it goes on where it stopped, a finished one is only judged.
         pretrained: weights of the backbone, as `pano_med.weights.imagenet_lite0()` gives them; None = these.
-        on_step: see `pano_med.training.fit`.
+        on_step, progress: see `pano_med.training.fit`.
 
     Raises:
         ValueError: an unknown arm, or what `fit` raises.
         Interrupted: Ctrl-C; the same call goes on.
     """
-    model, _ = train(arm, parts, config, out, pretrained, on_step)
+    model, _ = train(arm, parts, config, out, pretrained, on_step, progress)
     scores = Scores(model.taxonomy, find_arm(arm).to_map)
     for sample in validation(parts, config.model_mpp):
         scores.add(sample, predict_sample(model, sample, config.model_mpp))
@@ -180,7 +181,8 @@ def train_arm(arm: str, parts: Ingredients, config: TrainConfig, out: str | Path
 
 
 def train(arm: str, parts: Ingredients, config: TrainConfig, out: str | Path,
-          pretrained: Mapping[str, Tensor] | None = None, on_step: OnRow | None = None) -> tuple[nn.Module, FitResult]:
+          pretrained: Mapping[str, Tensor] | None = None, on_step: OnRow | None = None, progress: bool = True
+          ) -> tuple[nn.Module, FitResult]:
     """The first half of `train_arm`: the trained network, in evaluation mode, and its run.
 
     Validation during the run happens only where `config.val_every` asks for it; then the best weights count.
@@ -196,7 +198,7 @@ def train(arm: str, parts: Ingredients, config: TrainConfig, out: str | Path,
     folder = Path(out)
     judged = mine.validation if config.val_every else []
     result = fit(model, mine.train, judged, config, folder, (folder / "last.json").exists(), on_step,
-                 to_map=chosen.to_map)  # fmt: skip
+                 to_map=chosen.to_map, progress=progress)  # fmt: skip
     return model, result
 
 
