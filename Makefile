@@ -1,4 +1,4 @@
-# make demo | lab | test | test-all | notebooks | fusion-lab | book | bench | ablations | lint | clean.
+# make demo | lab | test | test-all | notebooks | fusion-lab | book | bench | ablations | peers | lint | clean.
 # Each target makes .venv and installs what it needs, once.
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all notebooks fusion-lab book bench ablations lint clean
+.PHONY: help demo lab test test-all notebooks fusion-lab book bench ablations peers lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,10 @@ bench: $(VENV)/.dev ## measure against other implementations, write docs/benchma
 
 ablations: $(VENV)/.dev ## train every arm with two seeds (hours; Ctrl-C, then again, goes on): runs/ablations/ablations.md
 	$(BIN)/python benchmarks/ablations.py --out runs/ablations
+
+peers: $(VENV)/.dev ## train other methods beside ours, an hour each (Ctrl-C, then again, goes on): runs/peers/peers.md
+	$(BIN)/python benchmarks/bench_peers.py train all --minutes 60 --out runs/peers
+	$(BIN)/python benchmarks/bench_peers.py score --out runs/peers
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .

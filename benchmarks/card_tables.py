@@ -149,7 +149,7 @@ def calibrated(fields: Sequence[Field]) -> Calibrated:
 def calibration(fields: Sequence[Field], measured: Calibrated, cut: float) -> str:
     """The reliability table with the calibration error, and what each cut on the score finds."""
     whole, ranges = measured
-    least, name = min(fields[0].tables), objects_name(fields[0].found.taxonomy)
+    name = objects_name(fields[0].found.taxonomy)
     rows = [[f"{a:.1f} to {b:.1f}", f"{n:,}", number(s), f"{number(share)} ({number(low)}-{number(high)})"]
             for a, b, n, s, share, (low, high) in zip(whole.edges, whole.edges[1:], whole.n, whole.score, whole.share,
                                                      ranges, strict=False) if n]  # fmt: skip
@@ -161,7 +161,7 @@ def calibration(fields: Sequence[Field], measured: Calibrated, cut: float) -> st
     tendency = "low" if share > mean else "high"
     lines = [
         f"Of the things with a score in each bin, how many match a true {name} (IoU above 0.5)? All {whole.n.sum():,} "
-        f"with a score above {least:g} on {len(fields)} images; the range is 95 % over images.",
+        f"that the network gives on {len(fields)} images; the range is 95 % over images.",
         table(("score", "things", "mean score", "matched (95 %)"), rows),
         f"Expected calibration error: **{number(whole.ece)}** over all of them, {number(said.ece)} over the "
         f"{len(scores):,} that are shown (score above {cut:g}). Those have a mean score of {number(mean)} and "

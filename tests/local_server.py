@@ -62,6 +62,12 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             end = start + site.cuts.pop(0) if site.cuts else len(body)
             self.wfile.write(body[start:end])
 
+        def do_HEAD(self) -> None:
+            body = site.files.get(self.path)
+            self.send_response(404 if body is None else 200)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 

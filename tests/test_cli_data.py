@@ -11,7 +11,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pano_med.cli import app
+from pano_med.cli.train import RECIPE, _model_mpp, own_set
 from pano_med.data import card, card_names
+from pano_med.training.lock import locked
+from pano_med.types import LazySample
 
 RUN = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb", "PANO_MED_DATA": ""})
 
@@ -116,3 +119,40 @@ def test_training_refuses_what_does_not_fit(own: Path, monkeypatch: pytest.Monke
     forbidden = card("csmp_cervix_panoptic").path
     result = call("train", "--data-set", forbidden, "--steps", 1, "--out", own / "run")
     assert "says that csmp_cervix_panoptic is not for training; choose another set" in result.stderr
+
+
+def test_a_broken_image_is_named_and_left_out(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call("data", "new", own)
+    whole = own_set(own, None)  # the folder will do for the card in it
+    assert own_set(own / "card.md", None).weights == whole.weights == {"own": 1.0}
+    capsys.readouterr()
+    victim = whole.train[0].name
+    (own / "images" / f"{victim}.png").write_bytes((own / "images" / f"{victim}.png").read_bytes()[:200])
+    found = own_set(own, None)
+    assert [s.name for s in found.train] == [s.name for s in whole.train[1:]]
+    assert f"{victim} cannot be read and is left out: " in capsys.readouterr().err
+    for path in (own / "images").iterdir():
+        path.write_bytes(b"no")
+    with pytest.raises(ValueError, match="deals no image that can be read into the part train"):
+        own_set(own, None)
+
+
+def test_a_large_set_is_not_held_in_memory(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call("data", "new", own, "--mpp", 2)
+    held = own_set(own, None)
+    monkeypatch.setitem(own_set.__globals__, "HELD", 2)
+    lazy = own_set(own, None)
+    assert all(isinstance(s, LazySample) for s in (*lazy.train, *lazy.validation))
+    assert [s.name for s in lazy.train] == [s.name for s in held.train]
+    assert _model_mpp(lazy) == _model_mpp(held) == 2
+
+
+def test_a_second_run_in_the_folder_leaves_the_recipe_of_the_first(own: Path) -> None:
+    call("data", "new", own)
+    out = own / "run"
+    with locked(out):
+        (out / RECIPE).write_text("theirs")
+        result = call("train", "--data-set", own, "--steps", 1, "--device", "cpu", "--out", out)
+    assert result.exit_code == 1
+    assert "another process is training in" in result.stderr
+    assert (out / RECIPE).read_text() == "theirs"

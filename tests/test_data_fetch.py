@@ -86,8 +86,11 @@ def test_the_terms_say_licence_and_size_before_anything_is_fetched(site: Site, t
     assert "the data must not be passed on" in text
     assert "Zhou et al." in text
     assert "a.zip (2.5 GB)" in text
-    assert "list.csv (unknown size, no published sha256)" in text
-    assert f"in all: unknown size, into {tmp_path / 'ade20k'}" in text
+    assert "list.csv (3 bytes, no published sha256)" in text, "a size that the card lacks is asked of the server"
+    assert f"in all: 2.5 GB, into {tmp_path / 'ade20k'}" in text
+    gone = terms(announced(site, {"url": "/gone.zip"}), tmp_path)
+    assert "gone.zip (unknown size, no published sha256)" in gone
+    assert "in all: unknown size, into" in gone
     with pytest.raises(NotFetched, match="the terms of ade20k were not accepted, so nothing was fetched"):
         fetch(it, tmp_path, lambda text: False)
     assert site.asked == []

@@ -174,7 +174,9 @@ hope.reveal(round(found["objects_pq"], 2))
 
 # %% [markdown]
 # Look at the monitor again. Losses fall on a **log axis**; the grey band is how much single steps differ. PQ is
-# measured on other patients, with weights **averaged** over the last steps, steadier than those of any one step.
+# measured on four images of other patients, with weights **averaged** over the last steps, steadier than those of any
+# one step. The best of these looks counts, so four of the images above helped to choose: a number to **report** would
+# come from patients that chose nothing.
 #
 # The picture says what a number does not: where are two glands joined, where is one at the rim missed? And why did
 # the network outline glands *before* it had seen one? At 2.8 µm per pixel a gland is as wide as a nucleus at 0.25, and
@@ -213,7 +215,7 @@ lost.reveal("not at all" if apart == 0 else "a little" if apart < 1e-2 else "a l
 # On a CPU the two are equal bit by bit. On a GPU sums are added in changing order, so the last bits differ. On Colab
 # let the folder of the run lie on your Drive; from a terminal it is `pano-med train --out RUN --resume`.
 #
-# A resumed run refuses other images, another config or another table of classes, and says which. Half a checkpoint
+# A resumed run refuses other images (by name and size), another config or another table of classes, and says which. Half a checkpoint
 # does not exist: a file gets its name only when it is whole.
 #
 # ## Learning by heart

@@ -12,13 +12,16 @@ import typer
 from torch import nn
 
 from pano_med.cli.app import say
-from pano_med.data import load_split, read_card
+from pano_med.data import items, load_split, read_card
 from pano_med.formats import make_folder, replacing
 from pano_med.models import EfficientPS, TwoNetworks
 from pano_med.training import FitResult, TrainConfig, fit
+from pano_med.training.batches import read
 from pano_med.training.devices import is_first
+from pano_med.training.lazy import lazy_split
+from pano_med.training.lock import locked
 from pano_med.training.recipe import HE_CORE_WEIGHTS, SYNTHETIC, Ingredients, he_core
-from pano_med.types import HE_CORE
+from pano_med.types import HE_CORE, Sample
 from pano_med.weights import imagenet_lite0
 from pano_med.weights import load as load_weights
 from pano_med.weights import save as save_weights
@@ -26,6 +29,8 @@ from pano_med.weights import save as save_weights
 #: Each network begins from an ImageNet lite0; the pair is the baseline of 2018.
 MODELS = {"efficientps": EfficientPS.small, "two_networks": TwoNetworks.small}
 RECIPE = "recipe.json"
+#: A set of more images is read image by image as training needs them, not held in memory.
+HELD = 1000
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Plan:
             raise typer.BadParameter(
                 "real images are needed: set PANO_MED_DATA or --data to their folder, or paint with --only synthetic"
             )
-        return he_core(data or Path.cwd(), self.tiles, weights=chosen)
+        return he_core(data or Path.cwd(), self.tiles, weights=chosen, on_broken=_left_out)
 
 
 def own_set(path: Path, data: Path | None) -> Ingredients:
@@ -82,16 +87,24 @@ def own_set(path: Path, data: Path | None) -> Ingredients:
     if not (card.taxonomy.num_stuff and card.taxonomy.num_things):
         lost = "things" if card.taxonomy.num_stuff else "stuff"
         raise ValueError(f"a panoptic network learns stuff and things, the card {path} has no {lost}; label some too")
-    here = card.path.stem == "card"  # `data new` puts it into the set's folder
-    train, validation = load_split(card, path.parent if here else data or Path.cwd())
+    root = card.path.parent if card.path.stem == "card" else data or Path.cwd()  # `data new` puts it into the folder
+    if not card.windows and len(items(card, root)[0]) > HELD:
+        train, validation = lazy_split(card, root)
+    else:
+        train, validation = load_split(card, root, on_broken=_left_out)
     if not train:
-        raise ValueError(f"the card {path} deals no image into the part train; see its field 'split'")
+        raise ValueError(f"the card {path} deals no image that can be read into the part train; see its field 'split'")
     return Ingredients(train, validation, {card.name: 1.0})
+
+
+def _left_out(name: str, error: Exception) -> None:
+    say(f"{name} cannot be read and is left out: {error}")
 
 
 def _model_mpp(parts: Ingredients) -> float | None:
     """The data's own resolution where it is far from the default's, so that nothing is blown up; else None."""
-    sizes = sorted(s.pixel_size_um for s in parts.train if s.pixel_size_um)
+    some = [s for s in parts.train if isinstance(s, Sample)] or [read(s) for s in parts.train[:5]]
+    sizes = sorted(s.pixel_size_um for s in some if s.pixel_size_um)
     middle = sizes[len(sizes) // 2] if sizes else TrainConfig.model_mpp
     return None if 0.5 <= middle / TrainConfig.model_mpp <= 3 else middle
 
@@ -112,7 +125,9 @@ def run(out: Path, data: Path | None, resume: bool, plan: Plan, options: dict[st
     if is_first():  # with several devices every process comes here, and one of them writes and speaks
         say(f"{len(parts.train)} images to learn from, {len(parts.validation)} to judge by; the run is kept in {out}")
         if not resume:
-            _store(out, plan)
+            make_folder(out)
+            with locked(out):
+                _store(out, plan)
     result = fit(network, parts.train, parts.validation, config, out, resume)
     if is_first():
         _finish(network, result, plan, config, out)
@@ -121,7 +136,6 @@ def run(out: Path, data: Path | None, resume: bool, plan: Plan, options: dict[st
 def _store(out: Path, plan: Plan) -> None:
     if (out / "last.json").exists():
         raise FileExistsError(f"{out} already holds a run; add --resume to go on, or choose another folder")
-    make_folder(out)
     with replacing(out / RECIPE) as file:
         file.write(json.dumps(vars(plan), indent=1).encode())
 

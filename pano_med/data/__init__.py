@@ -7,11 +7,12 @@ validation, and `glass_mask` is the one place that says what empty glass is.
 from pano_med.data.cards import Card, card, card_names, read_card
 from pano_med.data.clusters import look_alikes, same_field
 from pano_med.data.glass import glass_mask
-from pano_med.data.reading import items, load, load_split
+from pano_med.data.reading import OnBroken, items, load, load_split
 from pano_med.data.splits import Split, split, written_split
 
 __all__ = [
     "Card",
+    "OnBroken",
     "Split",
     "card",
     "card_names",

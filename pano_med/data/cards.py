@@ -119,11 +119,15 @@ class Card:
 def read_card(path: str | Path) -> Card:
     """Read and check a card.
 
+    Args:
+        path: of the card, or of the folder that it lies in as `card.md`.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: no front matter, not YAML, a field that breaks its rule, or fields that contradict each other.
     """
     path = Path(path)
+    path = path / "card.md" if path.is_dir() else path
     try:
         parts = re.split(r"^---\s*$", path.read_text("utf-8"), maxsplit=2, flags=re.MULTILINE)
     except FileNotFoundError:

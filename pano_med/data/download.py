@@ -33,6 +33,15 @@ class NotFetched(OSError):
     """The file cannot be had now; the message says why and whether the part is kept."""
 
 
+def size_of(url: str) -> int | None:
+    """Bytes that a server says the file has, or None where it does not say or cannot be asked."""
+    with suppress(requests.RequestException):
+        answer = requests.head(url, timeout=TIMEOUT, allow_redirects=True)
+        length = answer.headers.get("Content-Length", "")
+        return int(length) if answer.ok and length.isdigit() and int(length) else None
+    return None
+
+
 def download(
     url: str, path: Path, sha256: str | None = None, size: int | None = None, on_bytes: OnBytes | None = None
 ) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pano_med.data.cards import Card
-from pano_med.data.download import NotFetched, OnBytes, download
+from pano_med.data.download import NotFetched, OnBytes, download, size_of
 from pano_med.data.safe_unpack import is_archive, safe_name, unpack
 from pano_med.formats import make_folder, replacing
 
@@ -61,19 +61,23 @@ def home(card: Card, root: Path) -> Path:
 
 
 def terms(card: Card, root: Path) -> str:
-    """What a person should read before saying yes: licence, whom to name, addresses, sizes, where it goes."""
+    """What a person should read before saying yes: licence, whom to name, addresses, sizes, where it goes.
+
+    A size that the card does not have is asked of the server.
+    """
     licence = card.front["licence"]
     spread = {True: "may be passed on", False: "must not be passed on"}.get(
         licence["redistribution"], "may perhaps not be passed on, nobody says"
     )
+    files = [r if r.size is not None else replace(r, size=size_of(r.url)) for r in remotes(card)]
     rows = [
         f"{card.name}: {card.front['url']}",
         f"licence: {licence['name']} ({licence.get('stated', 'stated by its publisher')}); the data {spread}",
         f"cite: {card.front['citation']}",
         f"use: {card.front['intended_use']}; {card.front['out_of_scope']}",
-        *(f"file: {r.url} ({_bytes(r.size)}{'' if r.sha256 else ', no published sha256'})" for r in remotes(card)),
+        *(f"file: {r.url} ({_bytes(r.size)}{'' if r.sha256 else ', no published sha256'})" for r in files),
     ]
-    sizes = [r.size for r in remotes(card)]
+    sizes = [r.size for r in files]
     total = "unknown size" if None in sizes else _bytes(sum(s for s in sizes if s))
     return "\n".join([*rows, f"in all: {total}, into {home(card, root)}"])
 

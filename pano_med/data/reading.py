@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +23,14 @@ from pano_med.types import Panoptic, Sample, Taxonomy
 GLASS = "background"
 
 
+#: Told of an image that cannot be read: its name and why.
+OnBroken = Callable[[str, Exception], None]
+
+
 def load(
-    source: str | Card, root: str | Path, *, glass: bool = False, own: bool = False, part: str | None = None
-) -> list[Sample]:
+    source: str | Card, root: str | Path, *, glass: bool = False, own: bool = False, part: str | None = None,
+    on_broken: OnBroken | None = None,
+) -> list[Sample]:  # fmt: skip
     """Read a data set.
 
     Args:
@@ -34,6 +39,7 @@ def load(
         glass: also mark empty glass as background in sets that label nuclei only, and call background known there.
         own: True for the classes as they were published, instead of those of the card's `taxonomy`.
         part: "train", "validation" or "test" reads only this part of the split.
+        on_broken: told of each image that is broken, which is then left out; None: the first one raises.
 
     Returns:
         Samples in order of name: uint8 images (3, H, W), truth, `known`, `ignore`, group and pixel size as in the
@@ -45,17 +51,20 @@ def load(
         OSError: a file is broken.
         ValueError: a mask without image, sizes that differ, unknown codes.
     """
-    return [sample for sample, _ in _read(source, root, glass, own, part)]
+    return [sample for sample, _ in _read(source, root, glass, own, part, on_broken)]
 
 
-def load_split(source: str | Card, root: str | Path, *, glass: bool = False, own: bool = False) -> Split:
+def load_split(source: str | Card, root: str | Path, *, glass: bool = False, own: bool = False,
+               on_broken: OnBroken | None = None) -> Split:  # fmt: skip
     """Read a data set and deal it into training and validation, by its own published split or the written one.
+
+    Arguments as `load`.
 
     Raises:
         ValueError: a set without a split, an image that the split does not know; and as `load`.
     """
     split = Split([], [])
-    for sample, part in _read(source, root, glass, own, None):
+    for sample, part in _read(source, root, glass, own, None, on_broken):
         dealt(split, sample, part)
     return split
 
@@ -94,7 +103,7 @@ def _wanted(it: Card, layout: Layout, found: list[Item]) -> list[Item]:
 
 
 def _read(
-    source: str | Card, root: str | Path, glass: bool, own: bool, part: str | None
+    source: str | Card, root: str | Path, glass: bool, own: bool, part: str | None, on_broken: OnBroken | None
 ) -> Iterator[tuple[Sample, str | None]]:
     it = source if isinstance(source, Card) else card(source)
     found, layout, _ = items(it, root)
@@ -102,7 +111,14 @@ def _read(
         group = written_of(it).group(item.name) or layout.group_of(item)
         if part and not it.windows and part_of(it, item.name, group, item.groups) != part:
             continue  # not decoded at all
-        for sample in samples_of(it, layout, item, group, glass, it.own if own else it.taxonomy):
+        try:
+            samples = samples_of(it, layout, item, group, glass, it.own if own else it.taxonomy)
+        except (OSError, ValueError, EOFError) as error:
+            if on_broken is None:
+                raise
+            on_broken(item.name, error)
+            continue
+        for sample in samples:
             place = part_of(it, sample.name, group, item.groups)
             if part in (None, place):
                 yield sample, place

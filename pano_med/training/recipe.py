@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from pano_med.data import load, split
+from pano_med.data import OnBroken, load, split
 from pano_med.synthetic import Knobs, he_tile
-from pano_med.types import HE_CORE, Sample
+from pano_med.types import HE_CORE, LazySample, Sample
 
 SYNTHETIC = "synthetic"
 
@@ -37,13 +37,13 @@ class Ingredients:
         weights: share of draws per source, for `TrainConfig.source_weights`.
     """
 
-    train: list[Sample]
-    validation: list[Sample]
+    train: Sequence[Sample | LazySample]
+    validation: Sequence[Sample | LazySample]
     weights: dict[str, float]
 
 
-def he_core(root: str | Path, tiles: int = 32, seed: int = 0, weights: Mapping[str, float] = HE_CORE_WEIGHTS
-            ) -> Ingredients:
+def he_core(root: str | Path, tiles: int = 32, seed: int = 0, weights: Mapping[str, float] = HE_CORE_WEIGHTS,
+            on_broken: OnBroken | None = None) -> Ingredients:
     """Real nuclei and tissue by the written split, and painted tiles.
 
     Args:
@@ -51,6 +51,7 @@ def he_core(root: str | Path, tiles: int = 32, seed: int = 0, weights: Mapping[s
         tiles: painted tiles of 512 x 512 px; 0 leaves them out.
         seed: of the painted tiles.
         weights: share of draws per source; a source with share 0 is not read.
+        on_broken: see `pano_med.data.load`.
 
     Raises:
         FileNotFoundError: a data set is missing.
@@ -60,7 +61,7 @@ def he_core(root: str | Path, tiles: int = 32, seed: int = 0, weights: Mapping[s
         raise ValueError(f"tiles must be at least 0, got {tiles}")
     wanted = {name: share for name, share in weights.items() if share and (tiles or name != SYNTHETIC)}
     # Glass is found by its optical density, so nuclei sets can teach background too.
-    real = [s for name in wanted if name != SYNTHETIC for s in load(name, root, glass=True)]
+    real = [s for name in wanted if name != SYNTHETIC for s in load(name, root, glass=True, on_broken=on_broken)]
     dealt = split(real)
     painted = list(painted_tiles(tiles, seed)) if SYNTHETIC in wanted else []
     return Ingredients([*dealt.train, *painted], dealt.validation, wanted)
