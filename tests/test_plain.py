@@ -26,6 +26,7 @@ from pano_med.models import EfficientPS
 from pano_med.outputs import write_outputs
 from pano_med.pictures import legend
 from pano_med.predict import Segmenter
+from pano_med.predict.doubt import doubted
 from pano_med.slides.cohort import run_cohort
 from pano_med.slides.cohort_work import Job
 from pano_med.slides.export import export
@@ -97,6 +98,31 @@ def test_types_change_the_class_and_nothing_else(size: tuple[int, int]) -> None:
     assert typed.panoptic.plain().segments == plain.panoptic.segments
     assert (plain.panoptic.taxonomy, typed.panoptic.taxonomy.note) == (PLAIN, DEMONSTRATION)
     assert (DEMONSTRATION in typed.warnings, DEMONSTRATION in plain.warnings) == (True, False)
+
+
+def test_a_type_on_which_the_heads_disagree_is_unknown() -> None:
+    ids = np.array([[1, 1, 2, 2, 3, 3, 9, 9]], np.int32)
+    kind = [c.id for c in HE_CORE.things]
+    classes = {1: kind[0], 2: kind[1], 3: kind[2], 9: HE_CORE.stuff[0].id}
+    scores = {1: 0.9, 2: 0.8, 3: 0.7}
+    logits = torch.zeros(len(HE_CORE.channels), 1, 8)
+    of = HE_CORE.num_stuff
+    logits[of, 0, :2] = 5  # agrees
+    logits[of + 2, 0, 2], logits[of + 1, 0, 3] = 5, 1  # on the whole for another type
+    logits[of + 1, 0, 4], logits[of + 2, 0, 5] = 1, 5  # on the whole for its own
+    nothing = Instances(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0), torch.zeros(0, 2, 2))
+    whole = Panoptic.from_ids(ids, classes, HE_CORE, MPP, scores)
+    found = doubted(whole, Prediction(logits, nothing, HE_CORE))
+    assert HE_CORE.unclassed is not None
+    assert {s.id: s.category_id for s in found.segments} == classes | {2: HE_CORE.unclassed.id}
+    assert {s.id: s.score for s in found.things} == scores
+    np.testing.assert_array_equal(found.ids, ids)
+    assert whole.segments[1].category_id == kind[1], "the caller's map stays as it is"
+    again = doubted(found, Prediction(logits, nothing, HE_CORE))
+    assert again.segments == found.segments
+    table = Taxonomy("t", HE_CORE.categories)
+    other = Panoptic.from_ids(ids, classes, table, MPP, scores)
+    assert doubted(other, Prediction(logits, nothing, table)) is other
 
 
 @pytest.mark.parametrize("types", [True, False])

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from ship_weights import MASK_GAIN
 from torch import nn
 
 from pano_med import models
@@ -44,10 +45,10 @@ def resnet_pair() -> nn.Module:
 
 
 def load(folder: Path) -> Method:
-    """The trained network, its fusion (a heuristic merge for pairs) at the default score cut."""
+    """The trained network, its fusion as it ships (a heuristic merge for pairs) at the default score cut."""
     known = facts(folder) or {}
     model = filled(models.build(known["model"]), folder)
-    meta = {"model_mpp": known["config"]["model_mpp"], "config": known["model"]}
+    meta = {"model_mpp": known["config"]["model_mpp"], "config": known["model"], "mask_gain": MASK_GAIN}
     segmenter = Segmenter(LoadedWeights(model, meta), "cpu")
     return Method(lambda image, mpp: segmenter(image, mpp).panoptic, count(model))
 

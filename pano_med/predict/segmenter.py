@@ -14,6 +14,7 @@ import torch
 from pano_med import weights as weight_files
 from pano_med.fusion import FusionRules, HeuristicRules, MergeRules, fuse, merge_heuristic
 from pano_med.models import lean
+from pano_med.predict.doubt import doubted
 from pano_med.predict.familiar import strangeness
 from pano_med.predict.scale import estimate_mpp, rescaled, to_tensor
 from pano_med.tiles import NOBODY, Grid, Piece, cut_piece, join
@@ -201,11 +202,11 @@ def piece_of(grid: Grid, index: int, prediction: Prediction, rules: MergeRules, 
 def merged_tile(prediction: Prediction, rules: MergeRules, taxonomy: Taxonomy) -> Panoptic:
     """The map of one tile; small stuff is judged on the whole image, not here. Arguments as `piece_of`.
 
-    Types are taken off after the merge, so that the same things come out with and without them.
+    Types are taken off or doubted after the merge, so that the same things come out with and without them.
     """
     rules = replace(rules, min_stuff_um2=0.0, min_stuff_fraction=0.0)
     merged = (fuse if isinstance(rules, FusionRules) else merge_heuristic)(prediction, rules).panoptic
-    return merged if taxonomy == merged.taxonomy else merged.plain()
+    return doubted(merged, prediction) if taxonomy == merged.taxonomy else merged.plain()
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
