@@ -92,6 +92,8 @@ def _head() -> list[str]:
         "# Benchmarks",
         f"Written by `make bench` on {date.today():%Y-%m-%d}: {here}.",
         "Both sides of a ratio ran in one process, one after the other; ratio = theirs / ours.",
+        "Two comparisons take hours and have pages of their own: [peers](peers.md) (PQ, time, memory and parameters of "
+        "other methods, trained alike) and [ablations](ablations.md) (what each part of the recipe is worth).",
     ]
 
 

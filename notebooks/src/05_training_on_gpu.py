@@ -472,8 +472,8 @@ print(line)
 # ### For the teacher: thirty lines become a table
 #
 # Paste what came between the quotes, as it is: with bullets, names in front, doubles, cut lines. Whatever cannot be
-# counted is named. While nothing is pasted, **made-up** example lines are taken, so that you see the picture; they say
-# nothing about the arms.
+# counted is named. While nothing is pasted, **example lines** are taken: two runs an arm of `make ablations`, cut short,
+# on tiles of patients. Two runs an arm is what papers often have; see what their intervals are worth.
 
 # %%
 pasted = """
