@@ -215,8 +215,8 @@ lost.reveal("not at all" if apart == 0 else "a little" if apart < 1e-2 else "a l
 # On a CPU the two are equal bit by bit. On a GPU sums are added in changing order, so the last bits differ. On Colab
 # let the folder of the run lie on your Drive; from a terminal it is `pano-med train --out RUN --resume`.
 #
-# A resumed run refuses other images (by name and size), another config or another table of classes, and says which. Half a checkpoint
-# does not exist: a file gets its name only when it is whole.
+# A resumed run refuses other images (by name and size), another config or another table of classes, and says which.
+# Half a checkpoint does not exist: a file gets its name only when it is whole.
 #
 # ## Learning by heart
 #
@@ -472,8 +472,8 @@ print(line)
 # ### For the teacher: thirty lines become a table
 #
 # Paste what came between the quotes, as it is: with bullets, names in front, doubles, cut lines. Whatever cannot be
-# counted is named. While nothing is pasted, **example lines** are taken: two runs an arm of `make ablations`, cut short,
-# on tiles of patients. Two runs an arm is what papers often have; see what their intervals are worth.
+# counted is named. While nothing is pasted, **example lines** are taken: two real runs an arm, 250 steps each on tiles
+# of patients (`make ablations`, cut short). See what intervals of two runs are worth.
 
 # %%
 pasted = """
@@ -524,7 +524,8 @@ check.answer("5.5", interval)
 #
 # - An interval that holds 0 is **not** proof of "no effect": it may only be wide. More runs make it narrower.
 # - Seven intervals at 95 %: in about every third class one of them misses the truth.
-# - All arms had the same time. A slower arm did fewer steps, and that is part of its result.
+# - In a class all arms have the same time: a slower arm does fewer steps, and that is part of its result. The example
+#   lines have the same steps instead. `full` begins slowly there; what 250 steps say is not what thousands say.
 # - Two machines of different speed add noise, no bias, since chance dealt the arms. That is why names draw.
 # - Painted tiles are not patients. `make ablations` does the same on real images, for hours instead of minutes.
 #

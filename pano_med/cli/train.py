@@ -98,7 +98,8 @@ def own_set(path: Path, data: Path | None) -> Ingredients:
 
 
 def _left_out(name: str, error: Exception) -> None:
-    say(f"{name} cannot be read and is left out: {error}")
+    if is_first():
+        say(f"{name} cannot be read and is left out: {error}")
 
 
 def _model_mpp(parts: Ingredients) -> float | None:
