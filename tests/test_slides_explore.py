@@ -119,6 +119,29 @@ def test_the_widget_hears_of_changes_and_close_ends_the_thread() -> None:
     assert not folder.exists()
 
 
+def test_a_map_closed_in_the_moment_of_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another slide is chosen while the network of the first one gets ready: whoever comes first, nothing is left."""
+    real, entered = threading.Thread.start, threading.Event()
+
+    def slow(thread: threading.Thread) -> None:
+        if thread.name == "pano-med explore":
+            entered.set()
+            time.sleep(0.1)
+        real(thread)
+
+    live = live_map(PaintedSlide((900, 900), tissue=1.0))
+    folder = Path(live._folder.name)
+    monkeypatch.setattr(threading.Thread, "start", slow)
+    starter = threading.Thread(target=live.start)
+    starter.start()
+    assert entered.wait(60)
+    live.close()
+    starter.join()
+    live.start()
+    assert not [t for t in threading.enumerate() if t.name == "pano-med explore"]
+    assert not folder.exists()
+
+
 # ---- choosing
 
 
