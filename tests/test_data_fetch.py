@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -124,6 +125,19 @@ def test_a_zip_that_climbs_out(site: Site, tmp_path: Path) -> None:
     with pytest.raises(UnsafeArchive, match="leads out of the folder"):
         fetch(announced(site, {"url": "/a.zip"}), tmp_path / "in", lambda text: True)
     assert everything(tmp_path) == {"in/ade20k/a.zip"}
+
+
+def test_a_tar_with_a_link(site: Site, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as pack:
+        info = tarfile.TarInfo("images/passwd")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        pack.addfile(info)
+    site.files["/a.tar.gz"] = buffer.getvalue()
+    with pytest.raises(UnsafeArchive, match=r"a\.tar\.gz was not unpacked: its member 'images/passwd' is a link; don't"):
+        fetch(announced(site, {"url": "/a.tar.gz"}), tmp_path, lambda text: True)
+    assert everything(tmp_path) == {"ade20k/a.tar.gz"}
+    assert not (tmp_path / "ade20k" / "images").exists()
 
 
 def test_a_card_that_points_out_of_the_folder(site: Site, tmp_path: Path) -> None:

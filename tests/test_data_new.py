@@ -280,19 +280,32 @@ def test_the_card_is_for_people(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_trains_without_a_line_of_code(folder: Path) -> None:
-    for i in range(4):
-        numbers = objects((2, 2, 12, 12), (20, 20, 33, 33))
-        put(folder / "labels" / f"{['p1_a', 'p1_b', 'p2_a', 'p2_b'][i]}.png", numbers)
-    card = new(folder, Wishes(rename={"object": "cell"}))
+@pytest.mark.parametrize(
+    ("kind", "classes"),
+    [
+        ("labels", {"everything else", "cell"}),
+        ("qupath", {"Tumor", "Immune"}),
+        ("coco", {"everything else", "cell"}),
+    ],
+)
+def test_it_trains_without_a_line_of_code(kind: str, classes: set[str], folder: Path) -> None:
+    if kind == "coco":
+        document = json.loads(coco(folder).read_text())
+        whole = [row for row in document["annotations"] if row["category_id"] == 1]
+        coco(folder, annotations=whole, categories=document["categories"][:1])
+    for path in (folder / "images").iterdir():
+        if kind == "labels":
+            put(folder / "labels" / path.name, objects((2, 2, 12, 12), (20, 20, 33, 33)))
+        elif kind == "qupath":
+            rows = [feature("Tumor", "annotation", 0, 0, 30), feature("Immune", "cell", 2, 2, 9)]
+            (folder / f"{path.stem}.geojson").write_text(json.dumps(rows))
+    card = new(folder, Wishes(rename={"object": "cell"} if kind == "labels" else {}))
     words = ["train", "--data-set", card, "--steps", 1, "--batch-size", 2, "--crop-size", 64, "--device", "cpu"]
     result = CliRunner().invoke(app, [str(word) for word in (*words, "--out", folder.parent / "run")])
     assert result.exit_code == 0, result.stderr
     assert "3 images to learn from, 1 to judge by" in result.stderr
-    assert {c.name for c in load_weights(str(folder.parent / "run" / "run.safetensors")).model.taxonomy.all} == {
-        "everything else",
-        "cell",
-    }
+    learned = load_weights(str(folder.parent / "run" / "run.safetensors")).model.taxonomy
+    assert {c.name for c in learned.all} == classes
 
 
 # --- mistakes

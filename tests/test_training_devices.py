@@ -15,7 +15,7 @@ from training_fakes import FakeNet
 from pano_med import weights
 from pano_med.training import TrainConfig
 from pano_med.training.devices import make_fabric
-from pano_med.training.lock import LOCK, locked
+from pano_med.training.lock import LOCK
 
 pytestmark = pytest.mark.filterwarnings("ignore:no training sample shows")
 
@@ -140,9 +140,23 @@ def test_a_cpu_computes_in_float32_unless_told() -> None:
 # --- one process at a time
 
 
+HOLDER = """
+import sys
+from pathlib import Path
+from pano_med.training.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_two_processes_in_one_folder(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(BlockingIOError, match="another process is training in .*; wait for it, stop"):
-        run(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == b"held\n"
+        with pytest.raises(BlockingIOError, match="another process is training in .*; wait for it, stop"):
+            run(tmp_path)
+        one.kill()  # what a killed process held is free
     (tmp_path / LOCK).write_text("left by a crash")
     run(tmp_path)  # a file alone blocks nobody
     with pytest.raises(FileNotFoundError, match="no checkpoint to resume"):

@@ -150,6 +150,11 @@ def test_truth_and_model_speak_one_taxonomy(tmp_path: Path) -> None:
     fit(FakeNet(), samples(2), [], TrainConfig(steps=1, **CPU), tmp_path, pipeline=FakePipeline())
     with pytest.raises(ValueError, match="was trained for the taxonomy 'he-core' .*, the model speaks 'other'"):
         load_weights(net, tmp_path, "last")
+    theirs = [replace(s, truth=replace(s.truth, taxonomy=other)) for s in samples(2)]
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="was trained for the taxonomy 'he-core' .*, the model speaks 'other'"):
+        fit(net, theirs, [], TrainConfig(steps=1, **CPU), tmp_path, resume=True, pipeline=FakePipeline())
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before, "the run that was there is as it was"
     painted = replace(HE_CORE, categories=tuple(replace(c, color=(1, 2, 3)) for c in HE_CORE.categories))
     net.taxonomy = painted  # colours do not matter
     load_weights(net, tmp_path, "last")
