@@ -1,6 +1,6 @@
 """Data sets: reading by a card on small copies of published layouts, every error, and the glass rule.
 
-The layouts are those of the publishers and of the mirrors that the cards name; every fixture says where its own is from.
+The layouts are those of the publishers and of the mirrors that the cards name; every fixture names its source.
 """
 
 import shutil

@@ -134,7 +134,7 @@ def test_a_tar_with_a_link(site: Site, tmp_path: Path) -> None:
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         pack.addfile(info)
     site.files["/a.tar.gz"] = buffer.getvalue()
-    with pytest.raises(UnsafeArchive, match=r"a\.tar\.gz was not unpacked: its member 'images/passwd' is a link; don't"):
+    with pytest.raises(UnsafeArchive, match=r"a\.tar\.gz was not unpacked: its member 'images/passwd' is a link"):
         fetch(announced(site, {"url": "/a.tar.gz"}), tmp_path, lambda text: True)
     assert everything(tmp_path) == {"ade20k/a.tar.gz"}
     assert not (tmp_path / "ade20k" / "images").exists()

@@ -151,7 +151,8 @@ with locked(Path(sys.argv[1])):
 
 
 def test_two_processes_in_one_folder(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
+    words = [sys.executable, "-c", HOLDER, tmp_path]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
         assert one.stdout is not None
         assert one.stdout.readline() == b"held\n"
         with pytest.raises(BlockingIOError, match="another process is training in .*; wait for it, stop"):
