@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from card_looks import Look, look_of
 
-from pano_med.data import card, card_names, load_split, written_split
+from pano_med.data import card, card_names, load, load_split, written_split
 from pano_med.metrics import PQCounts, ThingTable, panoptic_quality, things_quality, things_table
 from pano_med.predict import Segmenter
-from pano_med.training.recipe import he_core
+from pano_med.training.recipe import HE_CORE_WEIGHTS, he_core
 from pano_med.training.validate import without_things
 from pano_med.types import HE_CORE, Panoptic, Prediction, Sample, Taxonomy
 
@@ -22,6 +22,10 @@ CUTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 #: Starts of the names of images whose labels do not lie on their things, by set (`label_faults` of the data card).
 MISDRAWN: Mapping[str, str] = {"tnbc_breast_nuclei": "distorted_"}
+
+#: Sets that the recipe of the shipped weights never draws from, so that all their images are of other patients. They
+#: judge what the validation part can't: tissue and types of patients whose slides training never saw.
+NEVER_DRAWN = ("camelyon_lymphnode_tumour_regions", "csmp_cervix_panoptic")
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,15 @@ def validation(taxonomy: Taxonomy, root: str | Path) -> list[Sample]:
         raise ValueError(f"no data card speaks the taxonomy {taxonomy.name!r} of these weights, so there is nothing to "
                          "measure them on; add a card with its classes to data_cards/")
     return [s for name in fitting for s in load_split(name, root).validation]
+
+
+def never_drawn(taxonomy: Taxonomy, root: str | Path) -> list[Sample]:
+    """Every image of the sets in `NEVER_DRAWN`; none for weights of another taxonomy than theirs."""
+    if taxonomy != HE_CORE:
+        return []
+    if drawn := set(NEVER_DRAWN) & set(HE_CORE_WEIGHTS):
+        raise ValueError(f"the recipe draws from {', '.join(sorted(drawn))} now; take it out of NEVER_DRAWN")
+    return [s for name in NEVER_DRAWN for s in load(name, root, glass=True)]
 
 
 def measure(segmenter: Once, sample: Sample) -> Field:

@@ -248,6 +248,33 @@ def _share(items: Sequence[np.ndarray]) -> float:
     return float(part / whole) if whole else math.nan
 
 
+def by_type(fields: Sequence[Field]) -> str:
+    """Found things by their labelled type and the type they were told: a row per set and type; "" without types.
+
+    A match has an IoU above 0.5, so the map's thing on most pixels of a true one is its match.
+    """
+    taxonomy = fields[0].found.taxonomy
+    told = [c.id for c in taxonomy.things] + ([taxonomy.unclassed.id] if taxonomy.unclassed else [])
+    types = {c.id for c in taxonomy.things}
+    counts: Counter[tuple[str, int, int]] = Counter()
+    for f in fields:
+        if not f.drawn or len(types) < 2 or not types & f.sample.known or f.sample.truth is None:
+            continue
+        truth, source = f.sample.truth, f.sample.source
+        labelled, called = ({s.id: s.category_id for s in p.segments} for p in (truth, f.found))
+        for number, iou in zip(f.tables[f.cut].truth_id.tolist(), f.tables[f.cut].truth_iou.tolist(), strict=True):
+            most = int(np.bincount(f.found.ids[truth.ids == number]).argmax())
+            counts[source, labelled[number], called[most] if iou else -1] += 1
+    rows = []
+    for source in sorted({s for s, _, _ in counts}):
+        for label in told:
+            line = [counts[source, label, t] for t in (*told, -1)]
+            if sum(line):
+                rows.append([source, taxonomy[label].name, *(f"{n:,}" for n in line)])
+    names = [f"told as {taxonomy[c].name}" for c in told]
+    return table(("set", "labelled as", *names, "missed"), rows, (0, 1)) if rows else ""
+
+
 def estimated(fields: Sequence[Field]) -> list[str]:
     """The sets whose pixel size is an estimate, by their cards."""
     return sorted({f.sample.source for f in fields if card(f.sample.source).front.get("pixel_size") == "estimated"})

@@ -15,9 +15,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from card_fields import MISDRAWN, Field, Once, measure, validation
+from card_fields import MISDRAWN, Field, Once, measure, never_drawn, validation
 from card_pictures import failures, png, reliability_figure, save_figure
-from card_tables import Calibrated, by_size, by_stain, calibrated, calibration, core, estimated, objects_name, quality
+from card_tables import (
+    Calibrated,
+    by_size,
+    by_stain,
+    by_type,
+    calibrated,
+    calibration,
+    core,
+    estimated,
+    objects_name,
+    quality,
+)
 from scoring import load_network
 
 from pano_med.formats import replacing
@@ -42,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         name, out = _names(args.weights, args.out)
         replaced(read_card(out), "")  # before the minutes of predicting
-        fields = _fields(args.weights, args.data, args.score, args.images)
+        fields, others = _fields(args.weights, args.data, args.score, args.images)
         args.pictures.mkdir(parents=True, exist_ok=True)
-        text = sections(name, fields, fields[0].cut, args.pictures, out.parent)
+        text = sections(name, fields, fields[0].cut, args.pictures, out.parent, others)
         with replacing(out) as file:
             file.write(replaced(read_card(out), text).encode())
     except (OSError, ValueError) as error:
@@ -80,7 +91,8 @@ def replaced(card: str, text: str) -> str:
     return "\n".join(kept) + "\n"
 
 
-def sections(name: str, fields: Sequence[Field], cut: float, pictures: Path, home: Path) -> str:
+def sections(name: str, fields: Sequence[Field], cut: float, pictures: Path, home: Path,
+             others: Sequence[Field] = ()) -> str:
     """The measured part of a card; draws its pictures.
 
     Args:
@@ -89,6 +101,7 @@ def sections(name: str, fields: Sequence[Field], cut: float, pictures: Path, hom
         cut: on the score, as shipped.
         pictures: existing folder of the pictures.
         home: folder of the card, for links.
+        others: images of sets that no training drew from, measured; a table of their own.
     """
     things = [f for f in fields if f.drawn]
     if not things:
@@ -108,6 +121,8 @@ def sections(name: str, fields: Sequence[Field], cut: float, pictures: Path, hom
         + (" \\* Training saw another part of the same slide." if seen else "")
         + _misdrawn(fields),
         quality(fields, cut),
+        *_others(others, cut),
+        *_types([*fields, *others]),
         f"### Do the scores mean what they say?\nOn the images of {_names_of(judged)}.",
         f"![Share of things that match a true {what} against their score, with 95 % ranges and the number of things "
         f"below]({_link(_reliability(name, scores, what, cut, pictures), home)})",
@@ -131,15 +146,17 @@ def _names(weights: str, out: Path | None) -> tuple[str, Path]:
     return name, out or beside
 
 
-def _fields(weights: str, data: str, score: float | None, most: int | None) -> list[Field]:
+def _fields(weights: str, data: str, score: float | None, most: int | None) -> tuple[list[Field], list[Field]]:
+    """The validation part and the sets that no training drew from, measured."""
     loaded = load_network(weights)
     segmenter = Once(loaded, score=score, types=True)
-    samples = _first(validation(loaded.taxonomy, data), most)
+    parts = [_first(read(loaded.taxonomy, data), most) for read in (validation, never_drawn)]
+    samples = [s for part in parts for s in part]
     fields = []
     for i, sample in enumerate(samples, 1):
         print(f"{i} of {len(samples)}: {sample.source}, {sample.name}", file=sys.stderr, flush=True)
         fields.append(measure(segmenter, sample))
-    return fields
+    return fields[: len(parts[0])], fields[len(parts[0]) :]
 
 
 def _first(samples: Sequence[Sample], most: int | None) -> list[Sample]:
@@ -147,6 +164,27 @@ def _first(samples: Sequence[Sample], most: int | None) -> list[Sample]:
     if most is None:
         return ordered
     return [s for i, s in enumerate(ordered) if [t.source for t in ordered[:i]].count(s.source) < most]
+
+
+def _others(fields: Sequence[Field], cut: float) -> list[str]:
+    """A table of sets that no training drew from: other patients for tissue and types too."""
+    if not fields:
+        return []
+    guessed = estimated(fields)
+    sizes = f" Pixel sizes of {' and '.join(guessed)} are estimates." if guessed else ""
+    return [
+        f"### Sets that no training drew from\n{len(fields)} images, all of patients and slides that the weights never "
+        f"saw, so tissue and types are judged here without help from the same slide. Few patients, and neither cut nor "
+        f"anything else was chosen on them.{sizes} No other section counts them.",
+        quality(fields, cut),
+    ]
+
+
+def _types(fields: Sequence[Field]) -> list[str]:
+    """Which types the found things were told; nothing where no label has types."""
+    found = by_type(fields)
+    said = "### Which type was told?\nThings that match a labelled one (IoU above 0.5), by the type of the label."
+    return [said, found] if found else []
 
 
 def _misdrawn(fields: Sequence[Field]) -> str:

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import model_card
 import numpy as np
 import pytest
 import torch
-from card_fields import Field, Once, measure, validation
+from card_fields import Field, Once, measure, never_drawn, validation
 from card_looks import Look, bin_names, binned, gaps_px, look_of, quarters, shapes_of
 from model_card import BEGIN, END, replaced
 from PIL import Image
@@ -109,6 +110,22 @@ def test_the_network_is_asked_once_and_the_map_is_the_segmenters() -> None:
         assert things_quality(field.sample.truth, alone).to_dict() == field.by_cut[cut].to_dict()
 
 
+def test_types_are_told_beside_those_of_the_labels() -> None:
+    everything = sample(known={c.id for c in HE_CORE.categories})
+    assert everything.truth is not None
+    first = everything.truth.things[0]
+    labelled = tuple(replace(s, category_id=HE_CORE["connective nucleus"].id) if s is first else s
+                     for s in everything.truth.segments)  # fmt: skip
+    truth = replace(everything.truth, segments=labelled)
+    field = measure(Once(loaded(), "cpu", types=True), replace(everything, truth=truth))
+    assert _rows(card_tables.by_type([field])) == [  # neoplastic, inflammatory, connective, of no type, missed
+        ["dsb2018_tissue", "connective nucleus", "1", "0", "0", "0", "0"],
+        ["dsb2018_tissue", "nucleus", "2", "0", "0", "0", "2"],
+    ]
+    plain = measure(Once(loaded(), "cpu", types=True), sample())
+    assert card_tables.by_type([plain]) == "", "labels without types tell nothing of types"
+
+
 def test_things_are_taken_out_where_only_tissue_was_drawn() -> None:
     field = measure(Once(loaded(), "cpu", types=True), sample(known={2, 3}))
     assert not field.drawn
@@ -134,6 +151,15 @@ def test_the_taxonomy_of_the_weights_decides_what_is_measured(monkeypatch: pytes
     validation(card_fields.card("ebhi_polyp_glands").taxonomy, ".")
     validation(HE_CORE, ".")
     assert asked == ["ebhi_polyp_glands", "he_core"]
+
+
+def test_sets_that_no_training_drew_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card_fields, "load", lambda name, root, glass: [name])
+    assert never_drawn(HE_CORE, ".") == ["camelyon_lymphnode_tumour_regions", "csmp_cervix_panoptic"]
+    assert never_drawn(card_fields.card("ebhi_polyp_glands").taxonomy, ".") == []
+    monkeypatch.setattr(card_fields, "HE_CORE_WEIGHTS", {"csmp_cervix_panoptic": 1.0})
+    with pytest.raises(ValueError, match="the recipe draws from csmp_cervix_panoptic now; take it out of NEVER_DRAWN"):
+        never_drawn(HE_CORE, ".")
 
 
 @pytest.mark.parametrize(("dye", "name"), [
@@ -300,6 +326,8 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     samples = [sample("pink-1", "a"), sample("white-3", "b"), sample("patient-02", "c", "tnbc_breast_nuclei")]
     monkeypatch.setattr(model_card, "load_network", lambda place: LoadedWeights(*_seer()))
     monkeypatch.setattr(model_card, "validation", lambda taxonomy, root: samples)
+    others = [sample("camelyon-100", "d", "camelyon_lymphnode_tumour_regions", known={2, 3})]
+    monkeypatch.setattr(model_card, "never_drawn", lambda taxonomy, root: others)
     return tmp_path
 
 
@@ -322,6 +350,9 @@ def test_two_runs_give_the_same_bytes(here: Path) -> None:
     assert text.startswith(f"# seer\n\nProse.\n\n{BEGIN}\n## Measured\n")
     assert text.endswith(f"{END}\n\nMore prose.\n")
     assert "](../pictures/seer_failures.png)" in text
+    assert " on 3 validation images at a cut " in text, "the sets that no training drew from are counted apart"
+    assert text.count("camelyon_lymphnode_tumour_regions") == 2  # its pixel size is an estimate; and its row
+    assert "### Sets that no training drew from\n1 images, all of patients and slides" in text
 
 
 def test_a_card_that_cannot_take_figures_is_said_before_anything_is_predicted(
