@@ -1,12 +1,22 @@
 """Fixtures that every test file may use."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lab import CHROMIUM, FLAGS, Lab, start_lab
+
+
+def pytest_configure() -> None:
+    """Ctrl-C means what it means at a prompt, here and in the processes that tests start.
+
+    A shell that runs the tests in the background has them ignore it, and what they start would, too.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,7 @@ def test_unknown_device() -> None:
 
 
 def test_rules_follow_the_network_and_the_card() -> None:
-    assert segmenter().rules == FusionRules()
+    assert segmenter().rules == FusionRules(confine_positive=True)
     assert segmenter("two_networks", {"score": 0.3}).rules == HeuristicRules(score=0.3)
     with pytest.raises(ValueError, match="`score` must lie between 0 and 1, got 2"):
         Segmenter(segmenter().loaded, "cpu", 2)
@@ -185,6 +185,28 @@ def test_guessed_pixel_size(side: int, smallest: float) -> None:
 def test_the_card_says_how_much_masks_count() -> None:
     assert segmenter(meta={"mask_gain": 4.0}).rules.mask_gain == 4
     assert segmenter().rules.mask_gain == 1
+
+
+class Doubter(Seer):
+    """Sure of its masks in boxes twice too wide; all its semantic logits are low, as on a stain that it never saw."""
+
+    def see(self, image: Tensor) -> Prediction:
+        said = super().see(image)
+        boxes = said.instances.boxes + torch.tensor([-6.0, -6.0, 6.0, 6.0])
+        masks = torch.full((len(boxes), 24, 24), -20.0)
+        masks[:, 6:18, 6:18] = 20.0
+        return replace(said, semantic_logits=said.semantic_logits - 12,
+                       instances=replace(said.instances, boxes=boxes, mask_logits=masks))  # fmt: skip
+
+
+def test_a_nucleus_does_not_fill_its_box_where_every_class_is_improbable() -> None:
+    """FL(-20, -12) is nearly 0, and 0 is more than any stuff logit here: without the rule nuclei are rectangles."""
+    image, truth = painted((300, 200))
+    ready = Segmenter(LoadedWeights(Doubter(), {"model_mpp": MPP, "config": {"name": "efficientps"}}), "cpu")
+    np.testing.assert_array_equal(channels_of(ready(image, MPP).panoptic) == STUFF, truth == STUFF)
+    ready.rules = replace(ready.rules, confine_positive=False)
+    areas = [s.area for s in ready(image, MPP).panoptic.things]
+    assert min(areas) >= 24 * 24 - 60, "the rule that is tested makes no difference"
 
 
 def test_weights_that_find_no_nuclei_guess_nothing() -> None:

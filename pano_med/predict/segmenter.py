@@ -68,7 +68,10 @@ class Segmenter:
         cut = loaded.meta.get("score", FusionRules().score) if score is None else score
         heuristic = loaded.meta["config"]["name"] != "efficientps"
         gain = float(loaded.meta.get("mask_gain", FusionRules().mask_gain))
-        self.rules = HeuristicRules(score=cut) if heuristic else FusionRules(score=cut, mask_gain=gain)
+        # Confined, because FL comes back to 0 where both heads say no: on a slide where every stuff logit is low, an
+        # instance would fill its box.
+        fusion = FusionRules(score=cut, mask_gain=gain, confine_positive=True)
+        self.rules = HeuristicRules(score=cut) if heuristic else fusion
 
     def __call__(self, image: np.ndarray, pixel_size_um: float | None = None,
                  on_tile: Callable[[int, int], None] | None = None) -> Segmented:
