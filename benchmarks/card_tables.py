@@ -256,9 +256,11 @@ def by_type(fields: Sequence[Field]) -> str:
     taxonomy = fields[0].found.taxonomy
     told = [c.id for c in taxonomy.things] + ([taxonomy.unclassed.id] if taxonomy.unclassed else [])
     types = {c.id for c in taxonomy.things}
+    if len(types) < 2:
+        return ""
     counts: Counter[tuple[str, int, int]] = Counter()
     for f in fields:
-        if not f.drawn or len(types) < 2 or not types & f.sample.known or f.sample.truth is None:
+        if not f.drawn or not types & f.sample.known or f.sample.truth is None:
             continue
         truth, source = f.sample.truth, f.sample.source
         labelled, called = ({s.id: s.category_id for s in p.segments} for p in (truth, f.found))

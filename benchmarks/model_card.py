@@ -174,7 +174,7 @@ def _others(fields: Sequence[Field], cut: float) -> list[str]:
     sizes = f" Pixel sizes of {' and '.join(guessed)} are estimates." if guessed else ""
     return [
         f"### Sets that no training drew from\n{len(fields)} images, all of patients and slides that the weights never "
-        f"saw, so tissue and types are judged here without help from the same slide. Few patients, and neither cut nor "
+        "saw, so tissue and types are judged here without help from the same slide. Few patients, and neither cut nor "
         f"anything else was chosen on them.{sizes} No other section counts them.",
         quality(fields, cut),
     ]

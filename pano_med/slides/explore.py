@@ -71,7 +71,7 @@ class LiveMap:
         self._listeners: list[Listener] = []
         self._view: tuple[float, ...] = (0.0, 0.0, *map(float, self.size))
         self._cursor: tuple[float, float] | None = None
-        self._lock, self._starting, self._stop = threading.RLock(), threading.Lock(), threading.Event()
+        self._lock, self._stop = threading.RLock(), threading.Event()
         self._thread: threading.Thread | None = None
         self.done, self.failed, self.waiting = 0, 0, self._plan()
         self._centres = np.array([self._centre(i) for i in self.waiting]).reshape(-1, 2)
@@ -120,7 +120,7 @@ class LiveMap:
 
     def start(self) -> None:
         """Begin to look, in a thread of its own; nothing once it is closed."""
-        with self._starting:  # another slide may be chosen, and this map closed, in the same moment
+        with self._lock:  # another slide may be chosen, and this map closed, in the same moment
             if not self._stop.is_set():
                 self._thread = threading.Thread(target=self.run, name="pano-med explore", daemon=True)
                 self._thread.start()
@@ -141,7 +141,7 @@ class LiveMap:
 
     def close(self) -> None:
         """Stop, and let go of the map; the slide stays open."""
-        with self._starting:
+        with self._lock:
             self._stop.set()
         self._listeners.clear()
         if self._thread is not None and self._thread is not threading.current_thread():
